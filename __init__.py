@@ -1,0 +1,1 @@
+"""Lockstitch runs assistant threads so that no run is lost or left hanging."""

@@ -1,0 +1,1 @@
+"""Everything that a run does to the outside world."""

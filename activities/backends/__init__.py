@@ -1,0 +1,1 @@
+"""Where runs execute: one narrow protocol, one file per backend."""

@@ -1,0 +1,1 @@
+"""The Assistants API, embedded: objects, store, model turns and the HTTP server."""

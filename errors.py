@@ -1,0 +1,203 @@
+"""The family of errors: each is a sentence that says what is wrong, and carries its data.
+
+::
+
+    LockstitchError
+    |-- SettingsInvalid          a setting has a value that cannot be used
+    |-- PortInUse                another process listens on a port that is needed
+    |-- TemporalUnreachable      no Temporal server answers at the address
+    |-- StoreUnavailable         the database cannot be opened or written
+    |-- ModelScriptInvalid       a model script that cannot be read
+    |-- ToolError
+    |   |-- ToolSignatureUnsupported   a handler whose signature has no JSON schema
+    |   |-- ToolNameTaken              two handlers with one name
+    |   |-- ToolsNotLoadable           an import path that leads nowhere
+    |   |-- HandlerMissing             no handler for a function
+    |   `-- ArgumentsInvalid           a call's arguments do not fit the handler's schema
+    |-- UpstreamError            an upstream (model endpoint, remote server) refused or broke
+    |-- RunNotFound              no run has this id
+    |-- RunFinished              the run has ended and takes no more
+    |-- AnswerRefused            tool outputs that the run does not wait for
+    |-- WriterFenced             a newer attempt has taken over this run's event log
+    `-- ApiError                 a request that the Assistants API answers with an error object
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import timedelta
+from typing import Any
+
+
+class LockstitchError(Exception):
+    """Whatever Lockstitch itself says is wrong."""
+
+
+class SettingsInvalid(LockstitchError):
+    """A setting has a value that cannot be used."""
+
+    def __init__(self, variable: str, problem: str) -> None:
+        super().__init__(f"{variable}: {problem}")
+        self.variable = variable
+
+
+class PortInUse(LockstitchError):
+    """Another process listens on a port that is needed."""
+
+    def __init__(self, port: int, purpose: str, option: str) -> None:
+        super().__init__(f"Port {port} for {purpose} is in use; stop what listens there or choose another with {option}.")
+        self.port = port
+
+
+class TemporalUnreachable(LockstitchError):
+    """No Temporal server answers at the address."""
+
+    def __init__(self, address: str, reason: str) -> None:
+        super().__init__(
+            f"No Temporal server answers at {address} ({reason}); start one with `lockstitch dev` "
+            "or set LOCKSTITCH_TEMPORAL_ADDRESS."
+        )
+        self.address = address
+
+
+class StoreUnavailable(LockstitchError):
+    """The database cannot be opened or written."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"The database {url} cannot be used: {reason}")
+        self.url = url
+
+
+class ModelScriptInvalid(LockstitchError):
+    """A model script that cannot be read."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"The model script {path} cannot be used: {problem}")
+        self.path = path
+
+
+class ToolError(LockstitchError):
+    """Something is wrong with a tool or with a call of one."""
+
+
+class ToolSignatureUnsupported(ToolError):
+    """A handler's signature cannot be described by a JSON schema that a model can fill."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"The tool {name!r} cannot be registered: {problem}")
+        self.name = name
+
+
+class ToolNameTaken(ToolError):
+    """Two handlers are registered under one name."""
+
+    def __init__(self, name: str, first: str, second: str) -> None:
+        super().__init__(f"Two tools are named {name!r}: {first} and {second}; rename one with @tool(name=...).")
+        self.name = name
+
+
+class ToolsNotLoadable(ToolError):
+    """An import path of LOCKSTITCH_TOOLS or an entry point leads to no tools."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"No tools can be loaded from {path!r}: {problem}")
+        self.path = path
+
+
+class HandlerMissing(ToolError):
+    """No handler is registered for the function that the assistant called."""
+
+    def __init__(self, name: str, known: Collection[str]) -> None:
+        super().__init__(f"No handler named {name!r}; registered: {', '.join(sorted(known)) or 'none'}.")
+        self.name = name
+
+
+class ArgumentsInvalid(ToolError):
+    """The arguments of a call do not fit the handler's schema; the message is written for the model."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"Invalid arguments for {name!r}: {problem}")
+        self.name = name
+
+
+class UpstreamError(LockstitchError):
+    """An upstream (a model endpoint, a remote Assistants server) refused a request or broke.
+
+    ``status`` is the HTTP status, None where no answer came. ``code`` is what a run's ``last_error``
+    will say: ``server_error``, ``rate_limit_exceeded`` or ``invalid_prompt``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        code: str = "server_error",
+        retryable: bool,
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class RunNotFound(LockstitchError):
+    """No run has this id."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"No run found with id '{run_id}'.")
+        self.run_id = run_id
+
+
+class RunFinished(LockstitchError):
+    """The run has ended and takes no more outputs."""
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"Run {run_id} has ended with status {status!r} and takes no more.")
+        self.run_id = run_id
+        self.status = status
+
+
+class AnswerRefused(LockstitchError):
+    """Tool outputs for calls that the run does not wait for."""
+
+    def __init__(self, run_id: str, problem: str) -> None:
+        super().__init__(f"Run {run_id} does not take these tool outputs: {problem}")
+        self.run_id = run_id
+
+
+class WriterFenced(LockstitchError):
+    """A newer attempt has taken over the run's event log; this one must stop writing."""
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"A newer attempt writes the events of run {run_id}.")
+        self.run_id = run_id
+
+
+class ApiError(LockstitchError):
+    """A request that the Assistants API answers with an error object.
+
+    Carries the HTTP status and the four fields of the object: ``message``, ``type``, ``param``, ``code``.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        type: str = "invalid_request_error",  # noqa: A002 - the API's own field name
+        param: str | None = None,
+        code: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.type = type
+        self.param = param
+        self.code = code
+        self.headers = dict(headers or {})
+
+    def body(self) -> dict[str, Any]:
+        """The error object as the API sends it."""
+        return {"error": {"message": self.message, "type": self.type, "param": self.param, "code": self.code}}

@@ -1,0 +1,1 @@
+"""What a backend service imports to start and follow runs."""
