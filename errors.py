@@ -17,6 +17,8 @@
     |-- UpstreamError            an upstream (model endpoint, remote server) refused or broke
     |-- RunNotFound              no run has this id
     |-- RunFinished              the run has ended and takes no more
+    |-- RunBroken                the run's workflow ended without saying how the run did
+    |-- ServerUnreachable        no Lockstitch server answers at the address
     |-- AnswerRefused            tool outputs that the run does not wait for
     |-- WriterFenced             a newer attempt has taken over this run's event log
     `-- ApiError                 a request that the Assistants API answers with an error object
@@ -156,6 +158,22 @@ class RunFinished(LockstitchError):
         super().__init__(f"Run {run_id} has ended with status {status!r} and takes no more.")
         self.run_id = run_id
         self.status = status
+
+
+class RunBroken(LockstitchError):
+    """The run's workflow was terminated, or ended in another way that says nothing of the run."""
+
+    def __init__(self, run_id: str, reason: str) -> None:
+        super().__init__(f"The workflow of run {run_id} ended without a result: {reason}")
+        self.run_id = run_id
+
+
+class ServerUnreachable(LockstitchError):
+    """No Lockstitch server answers at the address."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"No Lockstitch server answers at {url} ({reason}); start one with `lockstitch serve`.")
+        self.url = url
 
 
 class AnswerRefused(LockstitchError):

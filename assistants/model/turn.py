@@ -89,6 +89,15 @@ class ModelTurn:
     reasoning_effort: str | None = None
     response_format: str | dict[str, Any] = "auto"
 
+    @property
+    def tool_choice_now(self) -> Literal["auto", "none", "required"] | NamedFunction:
+        """The tool choice in force in this turn.
+
+        A choice that forces a call does so in the first turn of the run only; if it did so in every turn, the
+        run would never come to its answer.
+        """
+        return "auto" if self.rounds and self.tool_choice != "none" else self.tool_choice
+
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
@@ -138,8 +147,8 @@ ModelEvent = TextDelta | CallStarted | ArgumentsDelta | TurnFinished
 class Model(Protocol):
     """Whatever can take one turn.
 
-    `stream` raises the openai SDK's own errors, or `UpstreamError`; `activities.upstream_errors` decides which
-    are worth another try. Closing the iterator (``aclose``) ends the upstream request.
+    `stream` raises the openai SDK's own errors, or `UpstreamError`; `activities.upstream_errors` decides
+    which are worth another try. Closing the iterator (``aclose``) ends the upstream request.
     """
 
     name: str

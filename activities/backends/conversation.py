@@ -1,0 +1,87 @@
+"""What the model is told in one turn of a run of our own server."""
+
+import base64
+import mimetypes
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lockstitch.assistants.model.turn import (
+    FunctionCall,
+    FunctionTool,
+    ImagePart,
+    Message,
+    ModelTurn,
+    NamedFunction,
+    ToolRound,
+)
+from lockstitch.assistants.store import files, steps, threads
+from lockstitch.assistants.store.rows import Row
+
+
+def read_turn(connection: Connection, run: Row) -> ModelTurn:
+    """Return the next turn of the run: the thread so far, and the run's own tool rounds."""
+    messages = threads.finished_messages(connection, run["thread_id"], run["truncation_strategy"]["last_messages"])
+    return ModelTurn(
+        model=run["model"],
+        instructions=run["instructions"],
+        messages=tuple(_message(connection, row) for row in messages),
+        rounds=tuple(_round(calls) for calls in steps.completed_tool_steps(connection, run["id"])),
+        tools=tuple(_function(tool["function"]) for tool in run["tools"] if tool["type"] == "function"),
+        tool_choice=_tool_choice(run["tool_choice"]),
+        parallel_tool_calls=run["parallel_tool_calls"],
+        temperature=run["temperature"],
+        top_p=run["top_p"],
+        max_completion_tokens=_tokens_left(run),
+        reasoning_effort=run["reasoning_effort"],
+        response_format=run["response_format"] or "auto",
+    )
+
+
+def _message(connection: Connection, row: Row) -> Message:
+    return Message(row["role"], tuple(_part(connection, part) for part in row["content"]))
+
+
+def _part(connection: Connection, part: Mapping[str, Any]) -> str | ImagePart:
+    match part["type"]:
+        case "text":
+            return str(part["text"]["value"])
+        case "image_url":
+            return ImagePart(part["image_url"]["url"], part["image_url"].get("detail", "auto"))
+        case "image_file":
+            image = part["image_file"]
+            return ImagePart(_data_url(connection, image["file_id"]), image.get("detail", "auto"))
+        case other:
+            raise ValueError(f"a message has content of the unknown type {other!r}")
+
+
+def _data_url(connection: Connection, file_id: str) -> str:
+    kind = mimetypes.guess_type(files.get(connection, file_id)["filename"])[0] or "application/octet-stream"
+    return f"data:{kind};base64,{base64.b64encode(files.content(connection, file_id)).decode()}"
+
+
+def _round(calls: list[Row]) -> ToolRound:
+    return ToolRound(
+        tuple(FunctionCall(call["call_id"], call["name"], call["arguments"], call["output"] or "") for call in calls)
+    )
+
+
+def _function(function: Mapping[str, Any]) -> FunctionTool:
+    return FunctionTool(
+        name=function["name"],
+        description=function.get("description") or "",
+        parameters=function.get("parameters") or {"type": "object", "properties": {}},
+        strict=bool(function.get("strict")),
+    )
+
+
+def _tool_choice(choice: Any) -> Any:
+    if isinstance(choice, dict):
+        return NamedFunction(choice["function"]["name"]) if choice["type"] == "function" else "auto"
+    return choice or "auto"
+
+
+def _tokens_left(run: Row) -> int | None:
+    budget = run["max_completion_tokens"]
+    return None if budget is None else max(budget - run["usage"].get("completion_tokens", 0), 0)

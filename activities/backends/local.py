@@ -1,0 +1,156 @@
+"""Runs of our own server: threads in the store, turns by the model that this worker has."""
+
+import time
+from collections.abc import AsyncIterator, Container, Sequence
+from contextlib import aclosing
+from typing import Any, Literal
+
+from sqlalchemy import Connection
+
+from lockstitch.activities.backends.base import Progress
+from lockstitch.activities.backends.conversation import read_turn
+from lockstitch.activities.backends.local_turn import TurnWriter
+from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
+from lockstitch.assistants import objects
+from lockstitch.assistants.model.turn import Model
+from lockstitch.assistants.store import runs, steps, threads, tool_calls
+from lockstitch.assistants.store.database import Database
+from lockstitch.assistants.store.event_log import NewEvent
+from lockstitch.assistants.store.rows import Row
+from lockstitch.starter.contract import LastError, ThreadRunRequest, ToolOutput, Usage
+
+INLINE_TEXT_BYTES = 32 * 1024
+"""How much of the last message a run's result carries; the whole is in the store."""
+
+
+class LocalBackend:
+    """Runs in the store. ``handled`` knows the functions for which this worker has handlers."""
+
+    name = "local"
+
+    def __init__(self, database: Database, model: Model, handled: Container[str]) -> None:
+        self._database = database
+        self._model = model
+        self._handled = handled
+
+    async def create(self, run_id: str, request: ThreadRunRequest) -> RunRef:
+        """Create the run and, where the request brings messages, its thread; or find it."""
+        run = await self._database.read(lambda connection: runs.find(connection, run_id))
+        if run is None:
+            run = await self._database.write(lambda connection: _create(connection, run_id, request))
+        return _reference(run, request.tenant)
+
+    async def follow(self, run: RunRef, turn: int, attempt: int) -> AsyncIterator[Progress]:
+        """Take model turn number ``turn``, unless it has been taken."""
+        row = await self._database.read(lambda connection: runs.find(connection, run.run_id))
+        if row is None or row["turns"] >= turn or row["status"] not in ("queued", "in_progress"):
+            return
+        request = await self._database.read(lambda connection: read_turn(connection, row))
+        taken = {call.call_id for tool_round in request.rounds for call in tool_round.calls}
+        writer = TurnWriter(row, turn, self._handled, taken)
+        yield writer.begin
+        if request.max_completion_tokens == 0 or _prompt_is_spent(row):
+            yield writer.out_of_tokens
+            return
+        async with aclosing(self._model.stream(request)) as events:  # type: ignore[type-var]  # generators close
+            async for event in events:
+                for progress in writer.write(event):
+                    yield progress
+
+    async def submit(self, run: RunRef, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]) -> None:
+        """Store outputs from outside and the error outputs, and queue the run if nothing is missing."""
+        await self._database.write(lambda connection: _submit(connection, run.run_id, outputs, failures))
+
+    async def retrieve(self, run: RunRef) -> RunStop:
+        """Tell where the run stands."""
+        return await self._database.read(lambda connection: _stop(connection, run))
+
+    async def end(
+        self, run: RunRef, status: Literal["cancelled", "failed", "expired"], last_error: LastError | None
+    ) -> RunStop:
+        """End the run in the store; one that was never created has ended all the same."""
+        values = {} if last_error is None else {"last_error": last_error.model_dump()}
+        await self._database.write(
+            lambda connection: runs.end(connection, run.run_id, status, int(time.time()), **values)
+        )
+        stop = await self.retrieve(run)
+        return stop if stop.status != "queued" else RunStop(run=run, status=status, last_error=last_error)
+
+
+def _create(connection: Connection, run_id: str, request: ThreadRunRequest) -> Row:
+    now = int(time.time())
+    leading_events, thread_id = [], request.thread_id
+    if thread_id is None:
+        thread = threads.create(connection, {}, now)
+        thread_id = thread["id"]
+        leading_events.append(NewEvent("thread.created", objects.thread(thread)))
+        for message in request.messages or ():
+            threads.add_message(connection, thread_id, message, now)
+    lifetime = int(request.policy.deadline.total_seconds())
+    new = runs.NewRun(run_id, thread_id, request.assistant_id, request, now, lifetime)
+    return runs.create(connection, new, leading_events)
+
+
+def _reference(run: Row, tenant: str) -> RunRef:
+    return RunRef(
+        run_id=run["id"],
+        thread_id=run["thread_id"],
+        assistant_id=run["assistant_id"],
+        upstream_id=run["id"],
+        tenant=tenant,
+    )
+
+
+def _prompt_is_spent(run: Row) -> bool:
+    budget = run["max_prompt_tokens"]
+    return budget is not None and run["usage"].get("prompt_tokens", 0) >= budget
+
+
+def _submit(
+    connection: Connection, run_id: str, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]
+) -> None:
+    for output in outputs:
+        tool_calls.record_output(connection, run_id, output.tool_call_id, output.output, "answered")
+    for failure in failures:
+        tool_calls.record_output(connection, run_id, failure.call_id, f"Error: {failure.message}", "failed")
+    runs.resume(connection, run_id, int(time.time()))
+
+
+def _stop(connection: Connection, run: RunRef) -> RunStop:
+    row = runs.find(connection, run.run_id)
+    if row is None:
+        return RunStop(run=run, status="queued")
+    calls = _open_round(connection, row)
+    message_ids = threads.message_ids_of_run(connection, run.run_id)
+    text = threads.message_text(connection, message_ids[-1]) if message_ids else None
+    asks = row["status"] == "in_progress" and any(call.outcome is None for call in calls)
+    return RunStop(
+        run=_reference(row, run.tenant),
+        status="requires_action" if asks else row["status"],
+        calls=calls,
+        message_ids=message_ids,
+        last_message_text=None if text is None else _clip(text),
+        last_message_truncated=text is not None and _clip(text) != text,
+        usage=_usage(row["usage"]),
+        last_error=None if row["last_error"] is None else LastError.model_validate(row["last_error"]),
+    )
+
+
+def _open_round(connection: Connection, run: Row) -> list[RequestedCall]:
+    open_steps = [step["id"] for step in steps.open_steps(connection, run["id"]) if step["type"] == "tool_calls"]
+    found = tool_calls.of_steps(connection, open_steps)
+    return [
+        RequestedCall(call_id=call["call_id"], name=call["name"], outcome=call["outcome"])
+        for step_id in open_steps
+        for call in found[step_id]
+    ]
+
+
+def _clip(text: str) -> str:
+    return text.encode()[:INLINE_TEXT_BYTES].decode(errors="ignore")
+
+
+def _usage(usage: dict[str, Any]) -> Usage:
+    total = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
+    return Usage.model_validate({**usage, "total_tokens": total})
+

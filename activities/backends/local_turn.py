@@ -1,0 +1,233 @@
+"""Turns what a model says in one turn into the steps, messages and events of a run of our own server."""
+
+import time
+from collections.abc import Container, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lockstitch.activities.backends.base import Progress
+from lockstitch.assistants import objects
+from lockstitch.assistants.model.turn import ArgumentsDelta, CallStarted, ModelEvent, TextDelta, TurnFinished, Usage
+from lockstitch.assistants.store import runs, steps, threads, tool_calls
+from lockstitch.assistants.store.event_log import NewEvent
+from lockstitch.assistants.store.rows import Row
+from lockstitch.starter.identifiers import new_id
+
+
+@dataclass(slots=True)
+class _Call:
+    call_id: str
+    name: str
+    arguments: str = ""
+
+
+class TurnWriter:
+    """Writes one turn of one run.
+
+    ``handled`` knows the functions that have a handler here, ``taken`` the ids of the run's earlier calls.
+
+    Each method returns progress to record; nothing is written by the writer itself.
+    """
+
+    def __init__(self, run: Row, turn: int, handled: Container[str], taken: Container[str] = ()) -> None:
+        self._run = run
+        self._turn = turn
+        self._handled = handled
+        self._taken = taken
+        self._text: list[str] = []
+        self._message: dict[str, Any] | None = None
+        self._message_step: dict[str, Any] | None = None
+        self._tool_step: dict[str, Any] | None = None
+        self._calls: list[_Call] = []
+
+    def begin(self, connection: Connection) -> Sequence[NewEvent]:
+        """Close what a broken attempt left open and say that the run is in progress.
+
+        Watchers saw the broken attempt's message begin, so they see it end; the thread keeps the finished one only.
+        """
+        now = _now()
+        broken = [step for step in steps.open_steps(connection, self._run["id"])]
+        error = {"code": "server_error", "message": "The attempt was broken off; another follows."}
+        events = runs.close_open_steps(connection, self._run["id"], "failed", now, error)
+        for step in broken:
+            if step["message_id"] is not None:
+                threads.drop_message(connection, step["message_id"])
+        values = {"status": "in_progress", "started_at": now}
+        started = runs.change(connection, self._run["id"], when=["queued"], values=values)
+        if started is not None:
+            events.append(NewEvent("thread.run.in_progress", objects.run(started)))
+        return events
+
+    def out_of_tokens(self, connection: Connection) -> Sequence[NewEvent]:
+        """End a run that has spent its tokens before this turn."""
+        budget = self._run["max_completion_tokens"]
+        spent = budget is not None and self._run["usage"].get("completion_tokens", 0) >= budget
+        reason = "max_completion_tokens" if spent else "max_prompt_tokens"
+        return self._change_run(connection, _incomplete(reason, _now()))
+
+    def write(self, event: ModelEvent) -> Iterator[Progress]:
+        """Yield what one event of the model means for the run."""
+        match event:
+            case TextDelta(text):
+                yield from self._write_text(text)
+            case CallStarted():
+                yield from self._start_call(event)
+            case ArgumentsDelta(index, delta):
+                self._calls[index].arguments += delta
+                yield _tell("thread.run.step.delta", objects.call_arguments_delta(self._tool_step_id, index, delta))
+            case TurnFinished():
+                yield from self._finish(event)
+
+    def _write_text(self, text: str) -> Iterator[Progress]:
+        first = self._message is None
+        if self._message is None:
+            self._message = threads.new_run_message(self._run, _now())
+            self._message_step = steps.new_step(self._run, "message_creation", _now(), self._message["id"])
+            yield _insert_step(self._message_step)
+            yield _insert_message(self._message)
+        self._text.append(text)
+        yield _tell("thread.message.delta", objects.message_delta(self._message["id"], text, first=first))
+
+    def _start_call(self, event: CallStarted) -> Iterator[Progress]:
+        if self._tool_step is None:
+            yield from self._finish_message("completed")
+            self._tool_step = steps.new_step(self._run, "tool_calls", _now())
+            yield _insert_step(self._tool_step)
+        # Some models number their calls anew in every turn; within a run, an id has to mean one call.
+        call_id = event.call_id if event.call_id and event.call_id not in self._taken else new_id("call")
+        self._calls.append(_Call(call_id, event.name))
+        started = objects.call_started_delta(self._tool_step["id"], event.index, call_id, event.name)
+        yield _tell("thread.run.step.delta", started)
+
+    @property
+    def _tool_step_id(self) -> str:
+        assert self._tool_step is not None  # noqa: S101 - arguments follow a call, which has a step
+        return str(self._tool_step["id"])
+
+    def _finish(self, event: TurnFinished) -> Iterator[Progress]:
+        usage = _usage_values(event.usage)
+        cut_off = {"length": "max_tokens", "content_filter": "content_filter"}.get(event.reason)
+        if self._message is None and not self._calls and event.reason == "stop":
+            yield from self._write_text("")  # an empty answer is an answer
+        yield from self._finish_message("incomplete" if cut_off else "completed", cut_off, usage)
+        if cut_off is None and self._calls:
+            yield lambda connection: self._ask_for_outputs(connection, usage)
+        else:
+            yield lambda connection: self._end_run(connection, event, usage)
+
+    def _finish_message(
+        self, status: str, reason: str | None = None, usage: dict[str, int] | None = None
+    ) -> Iterator[Progress]:
+        message, step = self._message, self._message_step
+        if message is None or step is None or message["status"] != "in_progress":
+            return
+        now = _now()
+        changed: dict[str, Any] = {"status": status, "content": [objects.text_content("".join(self._text))]}
+        if reason is None:
+            changed["completed_at"] = now
+        else:
+            changed |= {"incomplete_at": now, "incomplete_details": {"reason": reason}}
+        message.update(changed)
+        finished = objects.message(message)
+
+        def finish(connection: Connection) -> Sequence[NewEvent]:
+            threads.change_message(connection, finished["id"], changed)
+            ended = {"status": "completed", "completed_at": now, "usage": usage}
+            return [NewEvent(f"thread.message.{status}", finished), steps.finish(connection, step, ended)]
+
+        yield finish
+
+    def _ask_for_outputs(self, connection: Connection, usage: dict[str, int]) -> Sequence[NewEvent]:
+        assert self._tool_step is not None  # noqa: S101 - there are calls
+        rows = [self._call_row(position, call) for position, call in enumerate(self._calls)]
+        tool_calls.add(connection, rows)
+        steps.change(connection, self._tool_step["id"], {"usage": usage})
+        run = self._add_turn(connection, usage)
+        awaited = [row for row in rows if row["name"] not in self._handled]
+        if not awaited or run is None:
+            return []  # handlers settle the calls, and nobody outside has to do anything
+        asked = {"status": "requires_action", "required_action": objects.required_action(awaited)}
+        return self._change_run(connection, asked)
+
+    def _call_row(self, position: int, call: _Call) -> dict[str, Any]:
+        return {
+            "run_id": self._run["id"],
+            "call_id": call.call_id,
+            "thread_id": self._run["thread_id"],
+            "step_id": self._tool_step_id,
+            "position": position,
+            "name": call.name,
+            "arguments": call.arguments,
+        }
+
+    def _end_run(self, connection: Connection, event: TurnFinished, usage: dict[str, int]) -> Sequence[NewEvent]:
+        run = self._add_turn(connection, usage)
+        if run is None:
+            return []
+        now = _now()
+        closed = runs.close_open_steps(connection, run["id"], "completed", now)
+        return [*closed, *self._change_run(connection, _ending(event, now))]
+
+    def _change_run(self, connection: Connection, values: dict[str, Any]) -> Sequence[NewEvent]:
+        run = runs.change(connection, self._run["id"], when=["in_progress"], values=values)
+        return [] if run is None else [NewEvent(f"thread.run.{values['status']}", objects.run(run))]
+
+    def _add_turn(self, connection: Connection, usage: dict[str, int]) -> Row | None:
+        total = {name: self._run["usage"].get(name, 0) + tokens for name, tokens in usage.items()}
+        values = {"turns": self._turn, "usage": total}
+        return runs.change(connection, self._run["id"], when=["in_progress"], values=values)
+
+
+def _ending(event: TurnFinished, now: int) -> dict[str, Any]:
+    match event.reason:
+        case "length":
+            return _incomplete("max_completion_tokens", now)
+        case "content_filter":
+            error = {"code": "invalid_prompt", "message": "The model's content filter stopped the answer."}
+            return {"status": "failed", "failed_at": now, "last_error": error}
+        case _:
+            return {"status": "completed", "completed_at": now, "expires_at": None}
+
+
+def _incomplete(reason: str, now: int) -> dict[str, Any]:
+    return {"status": "incomplete", "incomplete_details": {"reason": reason}, "completed_at": now}
+
+
+def _usage_values(usage: Usage) -> dict[str, int]:
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "reasoning_tokens": usage.reasoning_tokens,
+    }
+
+
+def _insert_step(step: dict[str, Any]) -> Progress:
+    made, values = objects.run_step(step), dict(step)
+
+    def insert(connection: Connection) -> Sequence[NewEvent]:
+        steps.insert(connection, values)
+        return [NewEvent("thread.run.step.created", made), NewEvent("thread.run.step.in_progress", made)]
+
+    return insert
+
+
+def _insert_message(message: dict[str, Any]) -> Progress:
+    made, values = objects.message(message), dict(message)
+
+    def insert(connection: Connection) -> Sequence[NewEvent]:
+        threads.insert_message(connection, values)
+        return [NewEvent("thread.message.created", made), NewEvent("thread.message.in_progress", made)]
+
+    return insert
+
+
+def _tell(name: str, data: dict[str, Any]) -> Progress:
+    event = [NewEvent(name, data)]
+    return lambda _connection: event
+
+
+def _now() -> int:
+    return int(time.time())

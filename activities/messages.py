@@ -1,0 +1,98 @@
+"""What the workflow sends to its activities and gets back: ids and small control values, no content."""
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+from lockstitch.starter.contract import LastError, RunStatus, ThreadRunRequest, ToolOutcome, ToolOutput, Usage
+from lockstitch.tools import ToolPolicy
+
+
+class RunRef(BaseModel):
+    """A run and where it executes. ``upstream_id`` is the backend's own id of it."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    backend: str = "local"
+    upstream_id: str = ""
+    tenant: str = "default"
+
+
+class StartRun(BaseModel):
+    """Create a run upstream and follow it to its first stop."""
+
+    run_id: str
+    request: ThreadRunRequest
+
+
+class CallFailure(BaseModel):
+    """A call whose handler failed for good; ``message`` is what the model will read."""
+
+    call_id: str
+    message: str
+
+
+class SubmitToolOutputs(BaseModel):
+    """Give a run the outputs of its round and follow it to its next stop.
+
+    Outputs of handlers are in the store already; ``outputs`` came from outside, ``failures`` have none.
+    ``turn`` is the number of the model turn that follows, so that it is taken once.
+    """
+
+    run: RunRef
+    turn: int
+    outputs: list[ToolOutput] = Field(default_factory=list)
+    failures: list[CallFailure] = Field(default_factory=list)
+
+
+class EndRun(BaseModel):
+    """End a run that does not end by itself."""
+
+    run: RunRef
+    status: Literal["cancelled", "failed", "expired"]
+    last_error: LastError | None = None
+
+
+class RequestedCall(BaseModel):
+    """A tool call of the round that a run stopped at.
+
+    ``policy`` is ``None`` where no handler is registered; ``outcome`` is set where the output is there already.
+    """
+
+    call_id: str
+    name: str
+    policy: ToolPolicy | None = None
+    outcome: ToolOutcome | None = None
+
+
+class RunStop(BaseModel):
+    """Where a run has stopped: ended, or asking for tool outputs."""
+
+    run: RunRef
+    status: RunStatus
+    calls: list[RequestedCall] = Field(default_factory=list)
+    message_ids: list[str] = Field(default_factory=list)
+    last_message_text: str | None = None
+    last_message_truncated: bool = False
+    usage: Usage = Field(default_factory=Usage)
+    last_error: LastError | None = None
+
+
+class CallTool(BaseModel):
+    """Call the handler of one tool call; its arguments are in the store."""
+
+    run: RunRef
+    call_id: str
+    name: str
+
+
+class ToolCallDone(BaseModel):
+    """A tool call whose output is in the store."""
+
+    call_id: str
+    outcome: ToolOutcome
+    attempts: int
+    duration: timedelta
+    error: str | None = None

@@ -1,0 +1,84 @@
+"""Which upstream error is worth another try, and when: the one place where foreign errors are translated."""
+
+from datetime import timedelta
+from typing import NoReturn
+
+import openai
+from temporalio.exceptions import ApplicationError
+
+from lockstitch.errors import ApiError, LockstitchError, StoreUnavailable, UpstreamError, WriterFenced
+
+RETRYABLE_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+
+# What a run's `last_error` says for a status; every other refusal is the request's own fault.
+_LAST_ERROR_CODES = {429: "rate_limit_exceeded", 400: "invalid_prompt", 413: "invalid_prompt", 422: "invalid_prompt"}
+
+_LONGEST_RETRY_AFTER = timedelta(minutes=5)
+
+
+def translate(error: Exception) -> UpstreamError:
+    """Return what an error of the openai SDK means for a run."""
+    if isinstance(error, UpstreamError):
+        return error
+    if isinstance(error, openai.APITimeoutError):
+        return UpstreamError("The model endpoint did not answer in time.", retryable=True)
+    if isinstance(error, openai.APIConnectionError):
+        reason = error.__cause__ or error
+        return UpstreamError(
+            f"The model endpoint {error.request.url.host} cannot be reached: {reason}", retryable=True
+        )
+    if isinstance(error, openai.APIStatusError):
+        return _from_status(error)
+    return UpstreamError(f"The model endpoint gave an answer that is not understood: {error}", retryable=True)
+
+
+def _from_status(error: openai.APIStatusError) -> UpstreamError:
+    status = error.status_code
+    should_retry = error.response.headers.get("x-should-retry")
+    retryable = should_retry == "true" or (should_retry != "false" and status in RETRYABLE_STATUSES)
+    if error.code == "insufficient_quota":  # sent with 429, and waiting does not help
+        retryable = False
+    return UpstreamError(
+        f"The model endpoint answered {status}: {error.message}",
+        status=status,
+        code=_LAST_ERROR_CODES.get(status, "server_error"),
+        retryable=retryable,
+        retry_after=_retry_after(error),
+    )
+
+
+def _retry_after(error: openai.APIStatusError) -> timedelta | None:
+    headers = error.response.headers
+    for name, unit in (("retry-after-ms", timedelta(milliseconds=1)), ("retry-after", timedelta(seconds=1))):
+        try:
+            wait = float(headers[name]) * unit
+        except (KeyError, ValueError):  # a date is allowed too; then Temporal's own back-off serves
+            continue
+        return min(max(wait, timedelta(0)), _LONGEST_RETRY_AFTER)
+    return None
+
+
+def raise_for_temporal(error: Exception) -> NoReturn:
+    """Raise what tells Temporal whether and when to try again, and the run what went wrong.
+
+    The type of the `ApplicationError` is the code of the run's ``last_error``.
+    """
+    raise _for_temporal(error) from error
+
+
+def _for_temporal(error: Exception) -> ApplicationError:
+    if isinstance(error, ApiError):
+        return ApplicationError(error.message, type=error.code or "invalid_request_error", non_retryable=True)
+    if isinstance(error, WriterFenced):
+        return ApplicationError(str(error), type="server_error", non_retryable=True)
+    if isinstance(error, StoreUnavailable):
+        return ApplicationError(str(error), type="server_error")
+    if isinstance(error, LockstitchError | openai.OpenAIError):
+        upstream = translate(error)
+        return ApplicationError(
+            str(upstream),
+            type=upstream.code,
+            non_retryable=not upstream.retryable,
+            next_retry_delay=upstream.retry_after,
+        )
+    return ApplicationError(f"{type(error).__name__}: {error}", type="server_error")

@@ -1,0 +1,40 @@
+"""Assistants."""
+
+from sqlalchemy import Connection
+
+from lockstitch.assistants import refusals
+from lockstitch.assistants.store import rows
+from lockstitch.assistants.store.rows import Page, PageCursor, Row
+from lockstitch.assistants.store.schema import assistants
+from lockstitch.starter.identifiers import new_id
+
+
+def create(connection: Connection, values: Row, now: int) -> Row:
+    """Add an assistant; ``values`` are columns of the table."""
+    return rows.add(connection, assistants, {"id": new_id("asst"), "created_at": now} | dict(values))
+
+
+def get(connection: Connection, assistant_id: str) -> Row:
+    """Return the assistant; raises `ApiError` (404)."""
+    row = rows.get(connection, assistants, assistants.c.id == assistant_id)
+    if row is None:
+        raise refusals.no_assistant(assistant_id)
+    return row
+
+
+def listed(connection: Connection, cursor: PageCursor) -> Page:
+    """Return a page of the assistants."""
+    return rows.page(connection, assistants, cursor)
+
+
+def change(connection: Connection, assistant_id: str, values: Row) -> Row:
+    """Write new values into an assistant and return it; raises `ApiError` (404)."""
+    get(connection, assistant_id)
+    row = rows.change(connection, assistants, [assistants.c.id == assistant_id], values) if values else None
+    return row or get(connection, assistant_id)
+
+
+def delete(connection: Connection, assistant_id: str) -> None:
+    """Delete the assistant; raises `ApiError` (404)."""
+    if not rows.remove(connection, assistants, assistants.c.id == assistant_id):
+        raise refusals.no_assistant(assistant_id)

@@ -1,0 +1,95 @@
+"""The event log of runs: what happened in which order, for every backend.
+
+Each run's events count from 1 without a gap. The events that tell what the upstream said come from one
+writer at a time: who claims the log draws a fence, and every earlier writer is refused from then on.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, insert, select, update
+
+from lockstitch.assistants.store.schema import run_events, run_logs
+from lockstitch.errors import WriterFenced
+
+JsonObject = dict[str, Any]
+
+
+class NewEvent(NamedTuple):
+    """An event to append: the name of a stream event of the Assistants API, and its object."""
+
+    event: str
+    data: JsonObject
+
+
+class LoggedEvent(NamedTuple):
+    """An event of the log; ``data`` is JSON text."""
+
+    seq: int
+    event: str
+    data: str
+    attempt: int
+
+
+def claim(connection: Connection, run_id: str) -> int:
+    """Take over the run's log and return the fence to append with."""
+    draw = update(run_logs).where(run_logs.c.run_id == run_id).values(fence=run_logs.c.fence + 1)
+    fence = connection.scalars(draw.returning(run_logs.c.fence)).one_or_none()
+    if fence is None:
+        fence = 1
+        connection.execute(insert(run_logs).values(run_id=run_id, last_seq=0, fence=fence))
+    return int(fence)
+
+
+def append(
+    connection: Connection, run_id: str, events: Sequence[NewEvent], *, fence: int | None = None, attempt: int = 1
+) -> None:
+    """Append ``events`` in order.
+
+    ``fence`` is what `claim` returned; without one, the events do not depend on who speaks to the upstream.
+    Raises `WriterFenced` when another writer has claimed the log since.
+    """
+    advance = update(run_logs).where(run_logs.c.run_id == run_id)
+    if fence is not None:
+        advance = advance.where(run_logs.c.fence == fence)
+    advance = advance.values(last_seq=run_logs.c.last_seq + len(events)).returning(run_logs.c.last_seq)
+    last = connection.scalars(advance).one_or_none()
+    if last is None:
+        raise WriterFenced(run_id)
+    first = last - len(events) + 1
+    if events:
+        connection.execute(
+            insert(run_events),
+            [
+                {"run_id": run_id, "seq": first + offset, "attempt": attempt, "event": name, "data": _encode(data)}
+                for offset, (name, data) in enumerate(events)
+            ],
+        )
+
+
+def begin(connection: Connection, run_id: str, events: Sequence[NewEvent]) -> None:
+    """Open the log of a new run with its first events."""
+    connection.execute(insert(run_logs).values(run_id=run_id, last_seq=0, fence=0))
+    append(connection, run_id, events)
+
+
+def after(connection: Connection, run_id: str, seq: int, *, limit: int = 500) -> list[LoggedEvent]:
+    """Return up to ``limit`` events that follow number ``seq``, oldest first."""
+    columns = (run_events.c.seq, run_events.c.event, run_events.c.data, run_events.c.attempt)
+    query = select(*columns).where(run_events.c.run_id == run_id, run_events.c.seq > seq)
+    return [LoggedEvent(*row) for row in connection.execute(query.order_by(run_events.c.seq).limit(limit))]
+
+
+def last_seq(connection: Connection, run_id: str) -> int:
+    """Return the number of the run's last event, 0 where there is none."""
+    return connection.scalar(select(run_logs.c.last_seq).where(run_logs.c.run_id == run_id)) or 0
+
+
+def exists(connection: Connection, run_id: str) -> bool:
+    """Tell whether the run has a log."""
+    return connection.scalar(select(run_logs.c.fence).where(run_logs.c.run_id == run_id)) is not None
+
+
+def _encode(data: JsonObject) -> str:
+    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))

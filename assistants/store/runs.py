@@ -1,0 +1,248 @@
+"""Runs: how they are created, what may follow on what, and how they end.
+
+Every change of status names the statuses from which it may happen, so that of two that race one wins and the
+other learns that it came too late. A change and the events that tell it are one transaction.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from lockstitch.assistants import objects, refusals
+from lockstitch.assistants.store import assistants, event_log, rows, steps, threads, tool_calls
+from lockstitch.assistants.store.event_log import NewEvent
+from lockstitch.assistants.store.rows import Page, PageCursor, Row
+from lockstitch.assistants.store.schema import messages, runs
+from lockstitch.starter.contract import OPEN_STATUSES, RunParameters, RunStatus, ToolOutput
+
+DEFAULT_TRUNCATION = {"type": "auto", "last_messages": None}
+
+_OVERRIDABLE = ("model", "temperature", "top_p", "reasoning_effort", "tools", "response_format")
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to create; ``lifetime`` is in seconds, and says when the run expires."""
+
+    run_id: str
+    thread_id: str
+    assistant_id: str
+    parameters: RunParameters
+    created_at: int
+    lifetime: int = 600
+
+
+def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEvent] = ()) -> Row:
+    """Create a run in the status ``queued`` and begin its event log with ``leading_events``.
+
+    Raises `ApiError` when the thread or the assistant is unknown, the thread has an active run, or there is
+    nothing to run.
+    """
+    threads.get(connection, new.thread_id)
+    if active := threads.active_run_id(connection, new.thread_id):
+        raise refusals.run_while_run_is_active(new.thread_id, active)
+    assistant = assistants.get(connection, new.assistant_id)
+    for message in new.parameters.additional_messages or ():
+        threads.add_message(connection, new.thread_id, message, new.created_at)
+    values = _run_values(new, assistant)
+    if not values["instructions"] and not threads.has_user_message(connection, new.thread_id):
+        raise refusals.nothing_to_run()
+    try:
+        row = rows.add(connection, runs, values)
+    except IntegrityError as error:  # where writers do not take turns, two may have found the thread free
+        raise refusals.run_while_run_is_active(new.thread_id, "unknown") from error
+    created = objects.run(row)
+    own = [NewEvent("thread.run.created", created), NewEvent("thread.run.queued", created)]
+    event_log.begin(connection, new.run_id, [*leading_events, *own])
+    return row
+
+
+def _run_values(new: NewRun, assistant: Row) -> dict[str, Any]:
+    parameters = new.parameters
+    given = parameters.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    overridden = {name: assistant[name] if given.get(name) is None else given[name] for name in _OVERRIDABLE}
+    instructions = assistant["instructions"] if parameters.instructions is None else parameters.instructions
+    parts = [part for part in (instructions, parameters.additional_instructions) if part]
+    return overridden | {
+        "id": new.run_id,
+        "thread_id": new.thread_id,
+        "assistant_id": new.assistant_id,
+        "created_at": new.created_at,
+        "expires_at": new.created_at + new.lifetime,
+        "status": "queued",
+        "instructions": "\n".join(parts),
+        "tool_resources": assistant["tool_resources"],
+        "metadata": parameters.metadata or {},
+        "max_prompt_tokens": parameters.max_prompt_tokens,
+        "max_completion_tokens": parameters.max_completion_tokens,
+        "truncation_strategy": DEFAULT_TRUNCATION | (given.get("truncation_strategy") or {}),
+        "tool_choice": given.get("tool_choice"),
+        "parallel_tool_calls": parameters.parallel_tool_calls,
+        "usage": {},
+    }
+
+
+def find(connection: Connection, run_id: str) -> Row | None:
+    """Return the run with this id, whatever its thread."""
+    return rows.get(connection, runs, runs.c.id == run_id)
+
+
+def get(connection: Connection, thread_id: str, run_id: str) -> Row:
+    """Return a run of the thread; raises `ApiError` (404)."""
+    row = rows.get(connection, runs, runs.c.id == run_id, runs.c.thread_id == thread_id)
+    if row is None:
+        threads.get(connection, thread_id)  # an unknown thread is said to be unknown
+        raise refusals.no_run(run_id)
+    return row
+
+
+def listed(connection: Connection, thread_id: str, cursor: PageCursor) -> Page:
+    """Return a page of the thread's runs; raises `ApiError` (404)."""
+    threads.get(connection, thread_id)
+    return rows.page(connection, runs, cursor, [runs.c.thread_id == thread_id])
+
+
+def change(connection: Connection, run_id: str, *, when: Collection[RunStatus], values: Row) -> Row | None:
+    """Write new values into a run that has one of the statuses ``when``; ``None`` where it has another."""
+    return rows.change(connection, runs, [runs.c.id == run_id, runs.c.status.in_(when)], values)
+
+
+def submit_outputs(
+    connection: Connection, thread_id: str, run_id: str, outputs: Sequence[ToolOutput], now: int
+) -> Row:
+    """Take the outputs that a run in ``requires_action`` asks for, all of them, and queue it again.
+
+    Raises `ApiError` where the run is unknown, asks for nothing, or asks for other outputs; nothing is stored
+    then.
+    """
+    run = get(connection, thread_id, run_id)
+    if run["status"] != "requires_action":
+        raise refusals.outputs_not_accepted(run["status"])
+    wanted = [call["id"] for call in run["required_action"]["submit_tool_outputs"]["tool_calls"]]
+    got = [output.tool_call_id for output in outputs]
+    if sorted(wanted) != sorted(got):
+        raise refusals.wrong_outputs(wanted, got)
+    for output in outputs:
+        tool_calls.record_output(connection, run_id, output.tool_call_id, output.output, "answered")
+    queued = change(connection, run_id, when=["requires_action"], values={"status": "queued", "required_action": None})
+    if queued is None:
+        raise refusals.outputs_not_accepted(find_status(connection, run_id))
+    finished = complete_answered_step(connection, run_id, now)
+    event_log.append(connection, run_id, [*finished, NewEvent("thread.run.queued", objects.run(queued))])
+    return queued
+
+
+def resume(connection: Connection, run_id: str, now: int) -> None:
+    """Let a run whose calls all have outputs go on; one that goes on already is left as it is."""
+    events = complete_answered_step(connection, run_id, now)
+    if not tool_calls.unanswered(connection, run_id):
+        values = {"status": "queued", "required_action": None}
+        queued = change(connection, run_id, when=["requires_action"], values=values)
+        events += [NewEvent("thread.run.queued", objects.run(queued))] if queued else []
+    event_log.append(connection, run_id, events)
+
+
+def complete_answered_step(connection: Connection, run_id: str, now: int) -> list[NewEvent]:
+    """Complete the open tool step if each of its calls has an output, and return the event that tells it."""
+    if tool_calls.unanswered(connection, run_id):
+        return []
+    return [
+        steps.finish(connection, step, {"status": "completed", "completed_at": now})
+        for step in steps.open_steps(connection, run_id)
+        if step["type"] == "tool_calls"
+    ]
+
+
+def find_status(connection: Connection, run_id: str) -> RunStatus:
+    """Return the run's status as it is now; ``cancelled`` where the run was deleted with its thread."""
+    row = find(connection, run_id)
+    return row["status"] if row else "cancelled"
+
+
+def begin_cancel(connection: Connection, thread_id: str, run_id: str) -> Row:
+    """Mark an open run as ``cancelling``; raises `ApiError` where it is unknown or has ended."""
+    run = get(connection, thread_id, run_id)
+    if run["status"] == "cancelling":
+        return run
+    row = change(
+        connection,
+        run_id,
+        when=["queued", "in_progress", "requires_action"],
+        values={"status": "cancelling", "required_action": None},
+    )
+    if row is None:
+        raise refusals.not_cancellable(run["status"])
+    event_log.append(connection, run_id, [NewEvent("thread.run.cancelling", objects.run(row))])
+    return row
+
+
+_END_TIMES: dict[RunStatus, str | None] = {
+    "completed": "completed_at",
+    "incomplete": "completed_at",
+    "failed": "failed_at",
+    "cancelled": "cancelled_at",
+    "expired": None,
+}
+_STEP_ENDS: dict[RunStatus, tuple[str, str]] = {
+    "completed": ("completed", "completed_at"),
+    "incomplete": ("completed", "completed_at"),
+    "failed": ("failed", "failed_at"),
+    "cancelled": ("cancelled", "cancelled_at"),
+    "expired": ("expired", "expired_at"),
+}
+_MESSAGE_ENDS = {
+    "incomplete": "max_tokens",
+    "failed": "run_failed",
+    "cancelled": "run_cancelled",
+    "expired": "run_expired",
+}
+
+
+def end(connection: Connection, run_id: str, status: RunStatus, now: int, **values: Any) -> Row | None:
+    """End an open run with its open steps and message; ``None`` where it had ended before.
+
+    ``values`` are further columns, such as ``last_error``. Whoever was still writing the run's events is
+    fenced off.
+    """
+    ended: dict[str, Any] = {"status": status, "required_action": None, **values}
+    if time_column := _END_TIMES[status]:
+        ended[time_column] = now
+    if status == "completed":
+        ended["expires_at"] = None
+    row = change(connection, run_id, when=OPEN_STATUSES, values=ended)
+    if row is None:
+        return None
+    fence = event_log.claim(connection, run_id)
+    events = close_open_steps(connection, run_id, status, now, row["last_error"])
+    event_log.append(connection, run_id, [*events, NewEvent(f"thread.run.{status}", objects.run(row))], fence=fence)
+    return row
+
+
+def close_open_steps(
+    connection: Connection, run_id: str, status: RunStatus, now: int, last_error: Any = None
+) -> list[NewEvent]:
+    """End the steps that are in progress, and their messages, as a run that ends with ``status`` does."""
+    events = []
+    for step in steps.open_steps(connection, run_id):
+        if step["message_id"] is not None:
+            events.append(_close_message(connection, step["message_id"], status, now))
+        step_status, time_column = _STEP_ENDS[status]
+        values = {"status": step_status, time_column: now}
+        if step_status == "failed":
+            values["last_error"] = last_error
+        events.append(steps.finish(connection, step, values))
+    return events
+
+
+def _close_message(connection: Connection, message_id: str, status: RunStatus, now: int) -> NewEvent:
+    values = {
+        "status": "incomplete",
+        "incomplete_at": now,
+        "incomplete_details": {"reason": _MESSAGE_ENDS[status]},
+    }
+    row = rows.change(connection, messages, [messages.c.id == message_id], values)
+    assert row is not None  # noqa: S101 - a step's message lives as long as the step is open
+    return NewEvent("thread.message.incomplete", objects.message(row))

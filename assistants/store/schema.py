@@ -1,0 +1,224 @@
+"""The tables.
+
+Times are whole seconds since 1970, as on the wire. They cannot order what happened within one second, so every
+table that is listed in pages has ``seq``, a number that only grows.
+"""
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+_Json = JSON(none_as_null=True)
+_Sequence = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only an INTEGER PRIMARY KEY
+
+ACTIVE_RUN = text("status IN ('queued', 'in_progress', 'requires_action', 'cancelling')")
+
+assistants = Table(
+    "assistants",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("created_at", Integer, nullable=False),
+    Column("name", Text),
+    Column("description", Text),
+    Column("model", Text, nullable=False),
+    Column("instructions", Text),
+    Column("tools", _Json, nullable=False),
+    Column("tool_resources", _Json, nullable=False),
+    Column("metadata", _Json, nullable=False),
+    Column("temperature", Float),
+    Column("top_p", Float),
+    Column("reasoning_effort", String(16)),
+    Column("response_format", _Json),
+)
+
+threads = Table(
+    "threads",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("created_at", Integer, nullable=False),
+    Column("metadata", _Json, nullable=False),
+    Column("tool_resources", _Json, nullable=False),
+)
+
+messages = Table(
+    "messages",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("thread_id", ForeignKey("threads.id", ondelete="CASCADE"), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("content", _Json, nullable=False),
+    Column("attachments", _Json, nullable=False),
+    Column("metadata", _Json, nullable=False),
+    Column("assistant_id", String(64)),
+    Column("run_id", String(64)),
+    Column("status", String(16), nullable=False),
+    Column("completed_at", Integer),
+    Column("incomplete_at", Integer),
+    Column("incomplete_details", _Json),
+    Index(None, "thread_id", "seq"),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("thread_id", ForeignKey("threads.id", ondelete="CASCADE"), nullable=False),
+    Column("assistant_id", String(64), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("started_at", Integer),
+    Column("expires_at", Integer),
+    Column("cancelled_at", Integer),
+    Column("failed_at", Integer),
+    Column("completed_at", Integer),
+    Column("required_action", _Json),
+    Column("last_error", _Json),
+    Column("incomplete_details", _Json),
+    Column("model", Text, nullable=False),
+    Column("instructions", Text, nullable=False),
+    Column("tools", _Json, nullable=False),
+    Column("tool_resources", _Json, nullable=False),
+    Column("metadata", _Json, nullable=False),
+    Column("temperature", Float),
+    Column("top_p", Float),
+    Column("reasoning_effort", String(16)),
+    Column("max_prompt_tokens", Integer),
+    Column("max_completion_tokens", Integer),
+    Column("truncation_strategy", _Json, nullable=False),
+    Column("response_format", _Json),
+    Column("tool_choice", _Json),
+    Column("parallel_tool_calls", Boolean, nullable=False),
+    Column("usage", _Json, nullable=False),
+    # How many model turns of the run are recorded whole; a turn that is asked for again is not taken again.
+    Column("turns", Integer, nullable=False, server_default="0"),
+    Index(None, "thread_id", "seq"),
+    Index(
+        "uq_runs_one_active_per_thread",
+        "thread_id",
+        unique=True,
+        sqlite_where=ACTIVE_RUN,
+        postgresql_where=ACTIVE_RUN,
+    ),
+    Index("ix_runs_active", "status", sqlite_where=ACTIVE_RUN, postgresql_where=ACTIVE_RUN),
+)
+
+run_steps = Table(
+    "run_steps",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
+    Column("thread_id", String(64), nullable=False),
+    Column("assistant_id", String(64), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("type", String(24), nullable=False),
+    Column("status", String(16), nullable=False),
+    # Of a message step; the calls of a tool step are rows of tool_calls.
+    Column("message_id", String(64)),
+    Column("cancelled_at", Integer),
+    Column("completed_at", Integer),
+    Column("expired_at", Integer),
+    Column("failed_at", Integer),
+    Column("last_error", _Json),
+    Column("usage", _Json),
+    Column("metadata", _Json, nullable=False),
+    Index(None, "run_id", "seq"),
+)
+
+# The calls of every backend's runs, so no foreign key to the runs of this server.
+tool_calls = Table(
+    "tool_calls",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("call_id", String(128), primary_key=True),
+    Column("thread_id", String(64), nullable=False, index=True),
+    Column("step_id", String(64), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("name", String(64), nullable=False),
+    Column("arguments", Text, nullable=False),
+    # Written once; a call that has an output is never computed again.
+    Column("output", Text),
+    Column("outcome", String(24)),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("duration_ms", Integer, nullable=False, server_default="0"),
+    Index(None, "step_id"),
+)
+
+run_logs = Table(
+    "run_logs",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("last_seq", Integer, nullable=False),
+    # Only the writer that drew the latest fence may append what the upstream says.
+    Column("fence", Integer, nullable=False),
+)
+
+run_events = Table(
+    "run_events",
+    metadata,
+    Column("position", _Sequence, primary_key=True),
+    Column("run_id", String(64), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("data", Text, nullable=False),
+    Index("uq_run_events_run_id_seq", "run_id", "seq", unique=True),
+)
+
+run_commands = Table(
+    "run_commands",
+    metadata,
+    Column("position", _Sequence, primary_key=True),
+    Column("run_id", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("payload", _Json, nullable=False),
+    Column("created_at", Float, nullable=False),
+)
+
+files = Table(
+    "files",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("created_at", Integer, nullable=False),
+    Column("purpose", String(32), nullable=False),
+    Column("filename", Text, nullable=False),
+    Column("bytes", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("expires_at", Integer),
+)
+
+file_chunks = Table(
+    "file_chunks",
+    metadata,
+    Column("file_id", ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
+)

@@ -1,0 +1,81 @@
+"""Run steps."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from lockstitch.assistants import objects, refusals
+from lockstitch.assistants.store import rows, tool_calls
+from lockstitch.assistants.store.event_log import NewEvent
+from lockstitch.assistants.store.rows import Page, PageCursor, Row
+from lockstitch.assistants.store.schema import run_steps
+from lockstitch.starter.identifiers import new_id
+
+
+def new_step(run: Row, kind: str, now: int, message_id: str | None = None) -> dict[str, Any]:
+    """Make a step that begins now, not yet stored; ``kind`` is ``message_creation`` or ``tool_calls``."""
+    return {
+        "id": new_id("step"),
+        "run_id": run["id"],
+        "thread_id": run["thread_id"],
+        "assistant_id": run["assistant_id"],
+        "created_at": now,
+        "type": kind,
+        "status": "in_progress",
+        "message_id": message_id,
+        "cancelled_at": None,
+        "completed_at": None,
+        "expired_at": None,
+        "failed_at": None,
+        "last_error": None,
+        "usage": None,
+        "metadata": {},
+    }
+
+
+def insert(connection: Connection, values: Row) -> None:
+    """Store a new step."""
+    rows.add(connection, run_steps, values)
+
+
+def change(connection: Connection, step_id: str, values: Row) -> None:
+    """Write new values into a step."""
+    rows.change(connection, run_steps, [run_steps.c.id == step_id], values)
+
+
+def finish(connection: Connection, step: Row, values: Row) -> NewEvent:
+    """End a step and return the event that tells it; ``values`` hold the new ``status`` and its time."""
+    row = rows.change(connection, run_steps, [run_steps.c.id == step["id"]], values)
+    calls = tool_calls.of_steps(connection, [step["id"]])[step["id"]]
+    return NewEvent(f"thread.run.step.{values['status']}", objects.run_step(row or step, calls))
+
+
+def open_steps(connection: Connection, run_id: str) -> Sequence[Row]:
+    """Return the run's steps that are in progress, oldest first."""
+    return _of_run(connection, run_id, "in_progress")
+
+
+def completed_tool_steps(connection: Connection, run_id: str) -> list[list[Row]]:
+    """Return the calls of each tool round that the run has finished, oldest first."""
+    finished = [step["id"] for step in _of_run(connection, run_id, "completed") if step["type"] == "tool_calls"]
+    calls = tool_calls.of_steps(connection, finished)
+    return [calls[step_id] for step_id in finished]
+
+
+def get(connection: Connection, run: Row, step_id: str) -> Row:
+    """Return a step of the run; raises `ApiError` (404)."""
+    row = rows.get(connection, run_steps, run_steps.c.id == step_id, run_steps.c.run_id == run["id"])
+    if row is None:
+        raise refusals.no_run_step(step_id)
+    return row
+
+
+def listed(connection: Connection, run: Row, cursor: PageCursor) -> Page:
+    """Return a page of the run's steps."""
+    return rows.page(connection, run_steps, cursor, [run_steps.c.run_id == run["id"]])
+
+
+def _of_run(connection: Connection, run_id: str, status: str) -> list[Row]:
+    query = select(run_steps).where(run_steps.c.run_id == run_id, run_steps.c.status == status)
+    return rows.find(connection, query.order_by(run_steps.c.seq))

@@ -1,0 +1,141 @@
+"""Threads and their messages."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, exists, select
+
+from lockstitch.assistants import refusals
+from lockstitch.assistants.objects import text_content
+from lockstitch.assistants.store import rows
+from lockstitch.assistants.store.rows import Page, PageCursor, Row
+from lockstitch.assistants.store.schema import messages, runs, threads
+from lockstitch.starter.contract import OPEN_STATUSES, NewMessage
+from lockstitch.starter.identifiers import new_id
+
+
+def create(connection: Connection, values: Row, now: int) -> Row:
+    """Add a thread; ``values`` may hold ``id``, ``metadata`` and ``tool_resources``."""
+    defaults = {"id": new_id("thread"), "created_at": now, "metadata": {}, "tool_resources": {}}
+    return rows.add(connection, threads, defaults | dict(values))
+
+
+def get(connection: Connection, thread_id: str) -> Row:
+    """Return the thread; raises `ApiError` (404)."""
+    row = rows.get(connection, threads, threads.c.id == thread_id)
+    if row is None:
+        raise refusals.no_thread(thread_id)
+    return row
+
+
+def delete(connection: Connection, thread_id: str) -> None:
+    """Delete the thread with its messages and runs; raises `ApiError` (404)."""
+    if not rows.remove(connection, threads, threads.c.id == thread_id):
+        raise refusals.no_thread(thread_id)
+
+
+def active_run_id(connection: Connection, thread_id: str) -> str | None:
+    """Return the id of the run that holds the thread's lock."""
+    query = select(runs.c.id).where(runs.c.thread_id == thread_id, runs.c.status.in_(OPEN_STATUSES))
+    return connection.scalar(query)
+
+
+def add_message(connection: Connection, thread_id: str, message: NewMessage, now: int) -> Row:
+    """Add a message that a caller wrote."""
+    values = _message_values(thread_id, now) | {
+        "role": message.role,
+        "content": _stored_content(message),
+        "attachments": [attachment.model_dump() for attachment in message.attachments or ()],
+        "metadata": message.metadata or {},
+        "status": "completed",
+        "completed_at": now,
+    }
+    return rows.add(connection, messages, values)
+
+
+def new_run_message(run: Row, now: int) -> dict[str, Any]:
+    """Make the message that a run begins to write, not yet stored."""
+    return _message_values(run["thread_id"], now) | {
+        "role": "assistant",
+        "content": [],
+        "status": "in_progress",
+        "run_id": run["id"],
+        "assistant_id": run["assistant_id"],
+    }
+
+
+def _message_values(thread_id: str, now: int) -> dict[str, Any]:
+    return {
+        "id": new_id("msg"),
+        "thread_id": thread_id,
+        "created_at": now,
+        "attachments": [],
+        "metadata": {},
+        "assistant_id": None,
+        "run_id": None,
+        "completed_at": None,
+        "incomplete_at": None,
+        "incomplete_details": None,
+    }
+
+
+def _stored_content(message: NewMessage) -> list[dict[str, Any]]:
+    if isinstance(message.content, str):
+        return [text_content(message.content)]
+    return [text_content(part.text) if part.type == "text" else part.model_dump() for part in message.content]
+
+
+def insert_message(connection: Connection, values: Row) -> None:
+    """Store a message that a run writes."""
+    rows.add(connection, messages, values)
+
+
+def change_message(connection: Connection, message_id: str, values: Row) -> None:
+    """Write new values into a message."""
+    rows.change(connection, messages, [messages.c.id == message_id], values)
+
+
+def drop_message(connection: Connection, message_id: str) -> None:
+    """Take an unfinished message out of the thread."""
+    rows.remove(connection, messages, messages.c.id == message_id)
+
+
+def get_message(connection: Connection, thread_id: str, message_id: str) -> Row:
+    """Return a message of the thread; raises `ApiError` (404)."""
+    row = rows.get(connection, messages, messages.c.id == message_id, messages.c.thread_id == thread_id)
+    if row is None:
+        get(connection, thread_id)  # an unknown thread is said to be unknown
+        raise refusals.no_message(message_id)
+    return row
+
+
+def list_messages(connection: Connection, thread_id: str, cursor: PageCursor, run_id: str | None = None) -> Page:
+    """Return a page of the thread's messages, of one run only where ``run_id`` is given; raises `ApiError` (404)."""
+    get(connection, thread_id)
+    where = [messages.c.thread_id == thread_id]
+    if run_id is not None:
+        where.append(messages.c.run_id == run_id)
+    return rows.page(connection, messages, cursor, where)
+
+
+def has_user_message(connection: Connection, thread_id: str) -> bool:
+    """Tell whether anybody has asked anything."""
+    asked = exists().where(messages.c.thread_id == thread_id, messages.c.role == "user")
+    return bool(connection.scalar(select(asked)))
+
+
+def finished_messages(connection: Connection, thread_id: str, last: int | None = None) -> Sequence[Row]:
+    """Return the thread's messages, oldest first; only the ``last`` of them where that is given."""
+    query = select(messages).where(messages.c.thread_id == thread_id, messages.c.status != "in_progress")
+    return rows.find(connection, query.order_by(messages.c.seq.desc()).limit(last))[::-1]
+
+
+def message_ids_of_run(connection: Connection, run_id: str) -> list[str]:
+    """Return the ids of the messages that the run wrote, oldest first."""
+    return list(connection.scalars(select(messages.c.id).where(messages.c.run_id == run_id).order_by(messages.c.seq)))
+
+
+def message_text(connection: Connection, message_id: str) -> str:
+    """Return the text of a message, its parts joined by line breaks."""
+    content = connection.scalars(select(messages.c.content).where(messages.c.id == message_id)).one()
+    return "\n".join(part["text"]["value"] for part in content if part["type"] == "text")

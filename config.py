@@ -1,0 +1,98 @@
+"""Every environment variable, read once at an entry point into one frozen object."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from typing import Any, Literal
+
+from lockstitch.errors import SettingsInvalid
+
+ModelChoice = Literal["auto", "openai", "offline"]
+ModelApi = Literal["auto", "responses", "chat"]
+LogFormat = Literal["console", "json"]
+
+
+def _setting(variable: str, default: Any, description: str, choices: tuple[str, ...] = ()) -> Any:
+    metadata = {"variable": variable, "description": description, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """The settings of one process. Each field's metadata says which variable it comes from and what it is for."""
+
+    temporal_address: str = _setting("LOCKSTITCH_TEMPORAL_ADDRESS", "127.0.0.1:7233", "The Temporal server.")
+    temporal_namespace: str = _setting("LOCKSTITCH_TEMPORAL_NAMESPACE", "default", "Its namespace.")
+    task_queue: str = _setting("LOCKSTITCH_TASK_QUEUE", "lockstitch", "The task queue of runs.")
+    database_url: str = _setting(
+        "LOCKSTITCH_DATABASE_URL",
+        "sqlite:///.lockstitch/lockstitch.db",
+        "Where threads, runs and events are stored; a SQLite file.",
+    )
+    host: str = _setting("LOCKSTITCH_HOST", "127.0.0.1", "The address that the HTTP server listens on.")
+    port: int = _setting("LOCKSTITCH_PORT", 8700, "The HTTP server's port.")
+    server_url: str = _setting(
+        "LOCKSTITCH_SERVER_URL", "http://127.0.0.1:8700", "Where the starter reads event streams."
+    )
+    metrics_host: str = _setting(
+        "LOCKSTITCH_METRICS_HOST", "127.0.0.1", "The address of the worker's /metrics, /healthz and /readyz."
+    )
+    metrics_port: int = _setting("LOCKSTITCH_METRICS_PORT", 9464, "Their port.")
+    tools: tuple[str, ...] = _setting(
+        "LOCKSTITCH_TOOLS", (), "Import paths of tools, separated by commas: package.module or package.module:name."
+    )
+    model: ModelChoice = _setting(
+        "LOCKSTITCH_MODEL",
+        "auto",
+        "Who takes model turns; auto is the OpenAI-compatible endpoint where OPENAI_API_KEY or OPENAI_BASE_URL is set, "
+        "else the offline model.",
+        ("auto", "openai", "offline"),
+    )
+    model_api: ModelApi = _setting(
+        "LOCKSTITCH_MODEL_API",
+        "auto",
+        "The endpoint's API; auto is Responses where the endpoint has it, else Chat Completions.",
+        ("auto", "responses", "chat"),
+    )
+    model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
+    openai_api_key: str = _setting("OPENAI_API_KEY", "", "The key of the model endpoint.")
+    openai_base_url: str = _setting("OPENAI_BASE_URL", "", "The model endpoint; the default is OpenAI's.")
+    log_format: LogFormat = _setting("LOCKSTITCH_LOG_FORMAT", "console", "How log lines look.", ("console", "json"))
+    log_level: str = _setting(
+        "LOCKSTITCH_LOG_LEVEL", "info", "What is logged.", ("debug", "info", "warning", "error", "critical")
+    )
+    max_concurrent_activities: int = _setting(
+        "LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES", 1000, "Streams and handlers that one worker takes at a time."
+    )
+    shutdown_grace: timedelta = _setting(
+        "LOCKSTITCH_SHUTDOWN_GRACE_SECONDS",
+        timedelta(seconds=30),
+        "How many seconds a worker that was told to stop lets streams and handlers finish.",
+    )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "Config":
+        """Read the settings; an empty variable counts as not set. Raises `SettingsInvalid`."""
+        values = {
+            setting.name: _parse(setting.metadata, setting.default, environment[variable])
+            for setting in fields(cls)
+            if environment.get(variable := setting.metadata["variable"], "")
+        }
+        return cls(**values)
+
+
+def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:
+    variable, choices = metadata["variable"], metadata["choices"]
+    if choices and text not in choices:
+        raise SettingsInvalid(variable, f"{text!r} is not one of {', '.join(choices)}.")
+    if isinstance(default, tuple):
+        return tuple(path.strip() for path in text.split(",") if path.strip())
+    if isinstance(default, int | timedelta):
+        try:
+            number = int(text)
+        except ValueError as error:
+            raise SettingsInvalid(variable, f"{text!r} is no whole number.") from error
+        if number < 0:
+            raise SettingsInvalid(variable, f"{text!r} is negative.")
+        return timedelta(seconds=number) if isinstance(default, timedelta) else number
+    return text

@@ -1,0 +1,329 @@
+"""Start runs, follow them, answer them and cancel them; what a backend service imports."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, Self
+
+import httpx2
+from temporalio.client import (
+    Client,
+    WorkflowExecution,
+    WorkflowExecutionStatus,
+    WorkflowFailureError,
+    WorkflowHandle,
+)
+from temporalio.common import (
+    Priority,
+    SearchAttributePair,
+    TypedSearchAttributes,
+    WorkflowIDConflictPolicy,
+    WorkflowIDReusePolicy,
+)
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.runtime import Runtime
+from temporalio.service import RPCError, RPCStatusCode
+
+from lockstitch.errors import (
+    AnswerRefused,
+    RunBroken,
+    RunFinished,
+    RunNotFound,
+    ServerUnreachable,
+    TemporalUnreachable,
+)
+from lockstitch.starter import contract
+from lockstitch.starter.contract import (
+    OPEN_STATUSES,
+    Answer,
+    PendingCall,
+    RunEvent,
+    RunSnapshot,
+    RunStatus,
+    ThreadRunRequest,
+    ThreadRunResult,
+    ToolOutput,
+)
+from lockstitch.starter.event_stream import read_events
+from lockstitch.starter.identifiers import id_for_key, new_id
+
+MAX_ANSWER_BYTES = 512 * 1024
+"""The most that the outputs of one `Starter.answer` may hold together; Temporal takes 2 MB in one message."""
+
+DEFAULT_ADDRESS = "127.0.0.1:7233"
+DEFAULT_NAMESPACE = "default"
+DEFAULT_SERVER_URL = "http://127.0.0.1:8700"
+RECONNECT_FOR = timedelta(minutes=1)
+"""How long `Starter.stream` tries to reach a server that does not answer."""
+
+_RECONNECT_PAUSE_SECONDS = 0.2
+
+
+class Starter:
+    """Starts runs and follows them.
+
+    Everything but `stream` needs the Temporal server only: no worker has to be up for a run, an answer or a
+    cancellation to be accepted. `stream` reads the event log through a Lockstitch server (``server_url``).
+
+    ::
+
+        async with await Starter.connect() as starter:
+            result = await starter.run(ThreadRunRequest(assistant_id="asst_...", thread_id="thread_..."))
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        task_queue: str = contract.DEFAULT_TASK_QUEUE,
+        server_url: str = DEFAULT_SERVER_URL,
+        api_key: str | None = None,
+    ) -> None:
+        """Use a Temporal client that exists; it must have `pydantic_data_converter`."""
+        self._client = client
+        self._task_queue = task_queue
+        headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+        self._http = httpx2.AsyncClient(
+            base_url=server_url, headers=headers, timeout=httpx2.Timeout(10, read=60), trust_env=False
+        )
+
+    @classmethod
+    async def connect(
+        cls, address: str = DEFAULT_ADDRESS, *, namespace: str = DEFAULT_NAMESPACE, **options: Any
+    ) -> Self:
+        """Connect to the Temporal server; ``options`` are those of the constructor.
+
+        Raises `TemporalUnreachable` where none answers.
+        """
+        return cls(await connect_temporal(address, namespace), **options)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections to the server; may be called twice."""
+        await self._http.aclose()
+
+    def __repr__(self) -> str:
+        return f"Starter(namespace={self._client.namespace!r}, task_queue={self._task_queue!r})"
+
+    async def start(self, request: ThreadRunRequest, *, key: str | None = None, run_id: str | None = None) -> str:
+        """Start a run and return its id.
+
+        With a ``key``, starting again with the same key and tenant means the same run. ``run_id`` is for a run that
+        has its id already.
+        """
+        run_id = run_id or (id_for_key("run", request.tenant, key) if key else new_id("run"))
+        try:
+            with _temporal_errors(self._client, run_id):
+                await self._client.start_workflow(
+                    contract.THREAD_RUN,
+                    request,
+                    id=run_id,
+                    task_queue=self._task_queue,
+                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                    search_attributes=_search_attributes(request),
+                    static_summary=_summary(request),
+                    priority=Priority(priority_key=request.priority, fairness_key=request.tenant),
+                )
+        except WorkflowAlreadyStartedError:
+            return run_id  # it ran and ended: asking again for the same run is no error
+        return run_id
+
+    async def run(self, request: ThreadRunRequest, *, key: str | None = None) -> ThreadRunResult:
+        """Start a run and wait until it has ended."""
+        return await self.result(await self.start(request, key=key))
+
+    async def result(self, run_id: str) -> ThreadRunResult:
+        """Wait until the run has ended and return how.
+
+        Raises `RunNotFound`, and `RunBroken` where the workflow was terminated.
+        """
+        with _temporal_errors(self._client, run_id):
+            try:
+                return await self._handle(run_id).result()
+            except WorkflowFailureError as error:
+                raise RunBroken(run_id, str(error.cause)) from error
+
+    async def snapshot(self, run_id: str) -> RunSnapshot:
+        """Return the run as it is now; raises `RunNotFound`."""
+        with _temporal_errors(self._client, run_id):
+            return await _snapshot(await self._handle(run_id).describe())
+
+    async def list(
+        self,
+        *,
+        status: RunStatus | None = None,
+        thread_id: str | None = None,
+        assistant_id: str | None = None,
+        tenant: str | None = None,
+        limit: int = 100,
+    ) -> Sequence[RunSnapshot]:
+        """Return runs, newest first; with ``status``, ``thread_id``, ``assistant_id`` or ``tenant`` only those.
+
+        The Temporal server needs a moment until a change shows here; `snapshot` has it at once.
+        """
+        wanted = {"Status": status, "Thread": thread_id, "Assistant": assistant_id, "Tenant": tenant}
+        terms = [f"WorkflowType = {_quoted(contract.THREAD_RUN)}"]
+        terms += [f"Lockstitch{name} = {_quoted(value)}" for name, value in wanted.items() if value is not None]
+        with _temporal_errors(self._client, ""):
+            found = self._client.list_workflows(" AND ".join(terms), limit=limit, page_size=min(limit, 1000))
+            return [await _snapshot(execution) async for execution in found]
+
+    async def count(self, status: RunStatus) -> int:
+        """Return how many runs have a status, in the whole namespace."""
+        query = f"WorkflowType = {_quoted(contract.THREAD_RUN)} AND LockstitchStatus = {_quoted(status)}"
+        with _temporal_errors(self._client, ""):
+            return (await self._client.count_workflows(query)).count
+
+    async def answer(self, run_id: str, outputs: Sequence[ToolOutput]) -> None:
+        """Give the run outputs of calls that wait for one (`RunSnapshot.pending_calls`); the rest may follow.
+
+        Raises `RunNotFound`, `RunFinished`, and `AnswerRefused` where an output is for another call, is given
+        twice, or is too large; nothing is taken then.
+        """
+        snapshot = await self.snapshot(run_id)
+        if snapshot.status not in OPEN_STATUSES or snapshot.ended_at is not None:
+            raise RunFinished(run_id, snapshot.status)
+        _check_answer(run_id, outputs, {call.call_id for call in snapshot.pending_calls})
+        await self._signal(run_id, Answer(outputs=list(outputs)))
+
+    async def outputs_stored(self, run_id: str, call_ids: Sequence[str]) -> None:
+        """Tell the run that outputs of these calls are in the store; whoever stored them has checked them."""
+        await self._signal(run_id, Answer(stored_call_ids=list(call_ids)))
+
+    async def cancel(self, run_id: str) -> None:
+        """Ask the run to end as ``cancelled``; raises `RunNotFound`, and `RunFinished` where it has ended."""
+        with _temporal_errors(self._client, run_id):
+            description = await self._handle(run_id).describe()
+            if description.close_time is not None:
+                raise RunFinished(run_id, (await _snapshot(description)).status)
+            await self._handle(run_id).cancel()
+
+    async def stream(self, run_id: str, *, after: int = 0) -> AsyncIterator[RunEvent]:
+        """Yield the run's events that follow number ``after``, as they come, until the run has ended.
+
+        A connection that breaks is made again, and goes on where it broke. Raises `RunNotFound`, and
+        `ServerUnreachable` where no server answers for a minute.
+        """
+        loop = asyncio.get_running_loop()
+        give_up_at = loop.time() + RECONNECT_FOR.total_seconds()
+        while True:
+            try:
+                async for event in self._connect_stream(run_id, after):
+                    if event is None:
+                        return
+                    after = event.seq
+                    give_up_at = loop.time() + RECONNECT_FOR.total_seconds()
+                    yield event
+                reason = "the stream ended early"
+            except httpx2.TransportError as error:
+                reason = str(error) or type(error).__name__
+            if loop.time() > give_up_at:
+                raise ServerUnreachable(str(self._http.base_url), reason)
+            await asyncio.sleep(_RECONNECT_PAUSE_SECONDS)
+
+    async def _connect_stream(self, run_id: str, after: int) -> AsyncIterator[RunEvent | None]:
+        url = f"/v1/runs/{run_id}/events"
+        async with self._http.stream("GET", url, headers={"last-event-id": str(after)}) as response:
+            if response.status_code == 404:
+                raise RunNotFound(run_id)
+            if response.status_code >= 500:
+                return
+            if response.status_code != 200:
+                raise ServerUnreachable(str(self._http.base_url), f"it answered {response.status_code}")
+            async for event in read_events(response.aiter_lines()):
+                yield event
+
+    async def _signal(self, run_id: str, answer: Answer) -> None:
+        with _temporal_errors(self._client, run_id):
+            await self._handle(run_id).signal(contract.ANSWER_SIGNAL, answer)
+
+    def _handle(self, run_id: str) -> WorkflowHandle[Any, ThreadRunResult]:
+        return self._client.get_workflow_handle(run_id, result_type=ThreadRunResult)
+
+
+async def connect_temporal(address: str, namespace: str, runtime: Runtime | None = None) -> Client:
+    """Connect to a Temporal server as the starter and the worker do; raises `TemporalUnreachable`."""
+    try:
+        return await Client.connect(
+            address, namespace=namespace, data_converter=pydantic_data_converter, runtime=runtime
+        )
+    except RuntimeError as error:  # what the SDK raises when it cannot connect
+        raise TemporalUnreachable(address, str(error)) from error
+
+
+def _check_answer(run_id: str, outputs: Sequence[ToolOutput], pending: set[str]) -> None:
+    given = [output.tool_call_id for output in outputs]
+    if not given:
+        raise AnswerRefused(run_id, "there are none.")
+    if unknown := sorted(set(given) - pending):
+        raise AnswerRefused(run_id, f"it does not wait for {', '.join(unknown)}; it waits for {sorted(pending)}.")
+    if len(set(given)) < len(given):
+        raise AnswerRefused(run_id, "a call has two.")
+    size = sum(len(output.output.encode()) for output in outputs)
+    if size > MAX_ANSWER_BYTES:
+        raise AnswerRefused(run_id, f"they hold {size} bytes, and {MAX_ANSWER_BYTES} is the most.")
+
+
+def _search_attributes(request: ThreadRunRequest) -> TypedSearchAttributes:
+    return TypedSearchAttributes(
+        [
+            SearchAttributePair(contract.STATUS, "queued"),
+            SearchAttributePair(contract.THREAD, request.thread_id or ""),
+            SearchAttributePair(contract.ASSISTANT, request.assistant_id),
+            SearchAttributePair(contract.BACKEND, request.backend),
+            SearchAttributePair(contract.TENANT, request.tenant),
+            SearchAttributePair(contract.NEEDS_ATTENTION, False),
+        ]
+    )
+
+
+def _summary(request: ThreadRunRequest) -> str:
+    return f"{request.assistant_id} on {request.thread_id or 'a new thread'} ({request.backend})"
+
+
+def _quoted(value: str) -> str:
+    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+
+async def _snapshot(execution: WorkflowExecution) -> RunSnapshot:
+    attributes = execution.typed_search_attributes
+    pending = await execution.memo_value(contract.PENDING_MEMO, default=[], type_hint=list[PendingCall])
+    status = attributes.get(contract.STATUS) or "queued"
+    if execution.status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
+        status = "failed"  # terminated or timed out: nobody carries the run any more
+    return RunSnapshot.model_validate(
+        {
+            "run_id": execution.id,
+            "status": status,
+            "thread_id": attributes.get(contract.THREAD) or None,
+            "assistant_id": attributes.get(contract.ASSISTANT),
+            "backend": attributes.get(contract.BACKEND) or "local",
+            "tenant": attributes.get(contract.TENANT) or "default",
+            "needs_attention": attributes.get(contract.NEEDS_ATTENTION) or False,
+            "pending_calls": pending,
+            "started_at": execution.start_time,
+            "ended_at": execution.close_time,
+        }
+    )
+
+
+@contextmanager
+def _temporal_errors(client: Client, run_id: str) -> Iterator[None]:
+    try:
+        yield
+    except RPCError as error:
+        if error.status is RPCStatusCode.NOT_FOUND:
+            if "already completed" in error.message:
+                raise RunFinished(run_id, "ended") from error
+            raise RunNotFound(run_id) from error
+        if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
+            raise TemporalUnreachable(client.service_client.config.target_host, error.message) from error
+        raise

@@ -1,0 +1,375 @@
+"""Names and messages that callers and the workflow agree on.
+
+Every message is a pydantic model whose fields have defaults wherever a caller may leave them out, so that a
+field can be added later without breaking a run that is under way.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+from temporalio.common import SearchAttributeKey
+
+THREAD_RUN = "ThreadRun"
+"""The workflow's name."""
+
+ANSWER_SIGNAL = "answer"
+"""The signal that brings tool outputs; its argument is an `Answer`."""
+
+PENDING_MEMO = "pending_calls"
+"""The memo in which a run that waits for outputs from outside says for which calls; a list of `PendingCall`."""
+
+DEFAULT_TASK_QUEUE = "lockstitch"
+
+STATUS = SearchAttributeKey.for_keyword("LockstitchStatus")
+THREAD = SearchAttributeKey.for_keyword("LockstitchThread")
+ASSISTANT = SearchAttributeKey.for_keyword("LockstitchAssistant")
+BACKEND = SearchAttributeKey.for_keyword("LockstitchBackend")
+TENANT = SearchAttributeKey.for_keyword("LockstitchTenant")
+NEEDS_ATTENTION = SearchAttributeKey.for_bool("LockstitchNeedsAttention")
+
+SEARCH_ATTRIBUTES: tuple[SearchAttributeKey[Any], ...] = (STATUS, THREAD, ASSISTANT, BACKEND, TENANT, NEEDS_ATTENTION)
+"""What operators filter runs by in the Temporal UI."""
+
+RunStatus = Literal[
+    "queued",
+    "in_progress",
+    "requires_action",
+    "cancelling",
+    "cancelled",
+    "failed",
+    "completed",
+    "incomplete",
+    "expired",
+]
+
+OPEN_STATUSES: frozenset[RunStatus] = frozenset({"queued", "in_progress", "requires_action", "cancelling"})
+"""A run with one of these goes on; with any other it has ended."""
+
+BackendName = Literal["local"]
+
+
+class ImageUrl(BaseModel):
+    """Where an image is found, and how closely the model should look."""
+
+    url: str
+    detail: Literal["auto", "low", "high"] = "auto"
+
+
+class ImageFile(BaseModel):
+    """An uploaded file that is an image."""
+
+    file_id: str
+    detail: Literal["auto", "low", "high"] = "auto"
+
+
+class TextPart(BaseModel):
+    """Text in a message's content."""
+
+    type: Literal["text"]
+    text: str
+
+
+class ImageUrlPart(BaseModel):
+    """An image by URL in a message's content."""
+
+    type: Literal["image_url"]
+    image_url: ImageUrl
+
+
+class ImageFilePart(BaseModel):
+    """An image by file id in a message's content."""
+
+    type: Literal["image_file"]
+    image_file: ImageFile
+
+
+ContentPart = Annotated[TextPart | ImageUrlPart | ImageFilePart, Field(discriminator="type")]
+
+
+class BuiltInTool(BaseModel):
+    """A tool that the server itself provides."""
+
+    type: Literal["code_interpreter", "file_search"]
+
+
+class Attachment(BaseModel):
+    """A file that comes with a message, and the tools that may read it."""
+
+    file_id: str
+    tools: list[BuiltInTool] = Field(default_factory=list)
+
+
+Metadata = Annotated[
+    dict[Annotated[str, Field(max_length=64)], Annotated[str, Field(max_length=512)]], Field(max_length=16)
+]
+
+
+class NewMessage(BaseModel):
+    """A message to add to a thread."""
+
+    role: Literal["user", "assistant"]
+    content: Annotated[str, Field(min_length=1, max_length=256_000)] | Annotated[list[ContentPart], Field(min_length=1)]
+    attachments: list[Attachment] | None = None
+    metadata: Metadata | None = None
+
+
+class FunctionDefinition(BaseModel):
+    """A function that the assistant may call; ``parameters`` is a JSON schema."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    strict: bool | None = False
+
+
+class FunctionToolParam(BaseModel):
+    """A function tool."""
+
+    type: Literal["function"]
+    function: FunctionDefinition
+
+
+class CodeInterpreterParam(BaseModel):
+    """The code interpreter."""
+
+    type: Literal["code_interpreter"]
+
+
+class FileSearchParam(BaseModel):
+    """File search and its options."""
+
+    type: Literal["file_search"]
+    file_search: dict[str, Any] | None = None
+
+
+ToolParam = Annotated[FunctionToolParam | CodeInterpreterParam | FileSearchParam, Field(discriminator="type")]
+
+
+class NamedFunction(BaseModel):
+    """The name of a function."""
+
+    name: str
+
+
+class NamedToolChoice(BaseModel):
+    """A tool that the model must use."""
+
+    type: Literal["function", "code_interpreter", "file_search"]
+    function: NamedFunction | None = None
+
+    @model_validator(mode="after")
+    def _a_function_has_a_name(self) -> "NamedToolChoice":
+        if self.type == "function" and self.function is None:
+            raise ValueError("a tool choice of type 'function' names the function")
+        return self
+
+
+ToolChoice = Literal["none", "auto", "required"] | NamedToolChoice
+
+
+class TruncationStrategy(BaseModel):
+    """Which of the thread's messages the model sees."""
+
+    type: Literal["auto", "last_messages"]
+    last_messages: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _last_messages_has_a_number(self) -> "TruncationStrategy":
+        if self.type == "last_messages" and self.last_messages is None:
+            raise ValueError("'last_messages' needs the number of messages")
+        return self
+
+
+class JsonSchemaFormat(BaseModel):
+    """A JSON schema that the answer must fit."""
+
+    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    description: str | None = None
+    schema_: dict[str, Any] | None = Field(default=None, alias="schema")
+    strict: bool | None = None
+
+
+class ResponseFormatObject(BaseModel):
+    """The form of the model's answer."""
+
+    type: Literal["text", "json_object", "json_schema"]
+    json_schema: JsonSchemaFormat | None = None
+
+
+ResponseFormat = Literal["auto"] | ResponseFormatObject
+
+
+class RunParameters(BaseModel):
+    """Every parameter with which the Assistants API creates a run.
+
+    ``None`` means "as the assistant says". ``instructions`` replaces the assistant's, while
+    ``additional_instructions`` comes after them; ``additional_messages`` are added to the thread first. The token
+    limits hold for the whole run.
+    """
+
+    model: str | None = None
+    instructions: Annotated[str, Field(max_length=256_000)] | None = None
+    additional_instructions: str | None = None
+    additional_messages: list[NewMessage] | None = None
+    tools: Annotated[list[ToolParam], Field(max_length=128)] | None = None
+    tool_choice: ToolChoice | None = None
+    parallel_tool_calls: bool = True
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    max_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    truncation_strategy: TruncationStrategy | None = None
+    response_format: ResponseFormat | None = None
+    metadata: Metadata | None = None
+
+
+class RunPolicy(BaseModel):
+    """How long a run may take and what happens when something in it fails."""
+
+    deadline: timedelta = timedelta(minutes=10)
+    """From the start of the workflow; a run that is still open then ends as ``expired``. The Assistants API
+    expires a run ten minutes after it was created."""
+
+    on_tool_failure: Literal["error_output", "fail_run"] | None = None
+    """What a handler that failed for good means: an error output that the model sees, or the end of the run.
+    ``None`` leaves it to each tool's own policy."""
+
+    max_rounds: Annotated[int, Field(ge=1)] = 100
+    """Tool rounds after which the run fails: a model that never stops calling tools must not run for ever."""
+
+    upstream_attempts: Annotated[int, Field(ge=1)] = 6
+    """How often a model turn is tried when the upstream fails in a way that may pass."""
+
+    turn_timeout: timedelta = timedelta(minutes=5)
+    """The longest that one attempt at one model turn may take."""
+
+    heartbeat_timeout: timedelta = timedelta(seconds=10)
+    """A worker that was silent for so long is taken for dead and its work is given to another."""
+
+
+class ThreadRunRequest(RunParameters):
+    """A run to start.
+
+    Give the ``thread_id`` of a thread that exists, or ``messages`` with which a new thread begins.
+    """
+
+    assistant_id: str
+    thread_id: str | None = None
+    messages: list[NewMessage] | None = None
+    backend: BackendName = "local"
+    tenant: str = "default"
+    priority: Annotated[int, Field(ge=1, le=5)] = 3
+    """1 is served first, 5 last."""
+    policy: RunPolicy = Field(default_factory=RunPolicy)
+
+    @model_validator(mode="after")
+    def _one_thread(self) -> "ThreadRunRequest":
+        if (self.thread_id is None) == (self.messages is None):
+            raise ValueError("give either the id of a thread or the messages of a new one")
+        return self
+
+
+class ToolOutput(BaseModel):
+    """The output of one tool call."""
+
+    tool_call_id: str
+    output: str
+
+
+class Answer(BaseModel):
+    """Tool outputs from outside, and the ids of calls whose outputs are already in the store."""
+
+    outputs: list[ToolOutput] = Field(default_factory=list)
+    stored_call_ids: list[str] = Field(default_factory=list)
+
+
+class PendingCall(BaseModel):
+    """A tool call that waits for its output."""
+
+    call_id: str
+    name: str
+
+
+class LastError(BaseModel):
+    """Why a run failed, in the Assistants API's words."""
+
+    code: str
+    message: str
+
+
+class Usage(BaseModel):
+    """Tokens that a run used."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    total_tokens: int = 0
+    cached_tokens: int = 0
+    reasoning_tokens: int = 0
+
+
+ToolOutcome = Literal["succeeded", "invalid_arguments", "failed", "answered", "unanswered"]
+
+
+class ToolCallReport(BaseModel):
+    """What happened to one tool call.
+
+    ``succeeded``: its handler returned; ``invalid_arguments``: the model was told what was wrong with them;
+    ``failed``: its handler failed for good; ``answered``: its output came from outside; ``unanswered``: the run
+    ended first. ``duration`` is the time of the last attempt of the handler, zero where none ran.
+    """
+
+    call_id: str
+    name: str
+    outcome: ToolOutcome
+    attempts: int = 0
+    duration: timedelta = timedelta(0)
+    error: str | None = None
+
+
+class RunSnapshot(BaseModel):
+    """A run as it is now. It comes from the Temporal server alone, so it needs no worker."""
+
+    run_id: str
+    status: RunStatus
+    thread_id: str | None = None
+    assistant_id: str | None = None
+    backend: str = "local"
+    tenant: str = "default"
+    needs_attention: bool = False
+    pending_calls: list[PendingCall] = Field(default_factory=list)
+    """The calls that wait for `Starter.answer`."""
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+
+
+class ThreadRunResult(BaseModel):
+    """How a run ended."""
+
+    run_id: str
+    thread_id: str | None = None
+    assistant_id: str | None = None
+    backend: str = "local"
+    status: RunStatus = "queued"
+    last_message_id: str | None = None
+    last_message_text: str | None = None
+    """At most 32 KiB; ``last_message_truncated`` says whether the message in the store is longer."""
+    last_message_truncated: bool = False
+    message_ids: list[str] = Field(default_factory=list)
+    usage: Usage = Field(default_factory=Usage)
+    tool_calls: list[ToolCallReport] = Field(default_factory=list)
+    last_error: LastError | None = None
+    duration: timedelta = timedelta(0)
+
+
+class RunEvent(BaseModel):
+    """One entry of a run's event log; ``event`` and ``data`` are the Assistants API's stream events.
+
+    ``seq`` counts from 1 without a gap; ``attempt`` says which try at the model turn produced the event.
+    """
+
+    seq: int
+    event: str
+    data: dict[str, Any]
+    attempt: int = 1

@@ -1,0 +1,75 @@
+"""Retries and time limits, as values for Temporal; pure."""
+
+from datetime import timedelta
+from typing import Any, TypedDict
+
+from temporalio.common import RetryPolicy
+
+from lockstitch.starter.contract import RunPolicy
+from lockstitch.tools import ToolPolicy
+
+
+class Limits(TypedDict):
+    """What Temporal is told of one activity."""
+
+    start_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
+UPSTREAM_FIRST_RETRY = timedelta(milliseconds=500)
+UPSTREAM_LONGEST_WAIT = timedelta(seconds=30)
+"""A `retry-after` of the upstream goes before both."""
+
+ENDING_TIMEOUT = timedelta(seconds=30)
+
+
+def turn_limits(policy: RunPolicy) -> Limits:
+    """Return the limits of an activity that takes one model turn."""
+    return Limits(
+        start_to_close_timeout=policy.turn_timeout,
+        heartbeat_timeout=policy.heartbeat_timeout,
+        retry_policy=RetryPolicy(
+            initial_interval=UPSTREAM_FIRST_RETRY,
+            backoff_coefficient=2.0,
+            maximum_interval=UPSTREAM_LONGEST_WAIT,
+            maximum_attempts=policy.upstream_attempts,
+        ),
+    )
+
+
+def tool_limits(tool: ToolPolicy, policy: RunPolicy) -> Limits:
+    """Return the limits of an activity that calls a handler.
+
+    The worker ends a handler at its timeout; Temporal's own limit is a little longer, and holds where the worker
+    is too busy to keep it.
+    """
+    return Limits(
+        start_to_close_timeout=tool.timeout + timedelta(seconds=5),
+        heartbeat_timeout=policy.heartbeat_timeout,
+        retry_policy=RetryPolicy(
+            initial_interval=tool.initial_interval,
+            backoff_coefficient=tool.backoff,
+            maximum_interval=max(tool.max_interval, tool.initial_interval),
+            maximum_attempts=tool.max_attempts,
+        ),
+    )
+
+
+def ending_limits(policy: RunPolicy) -> Limits:
+    """Return the limits of the activity that ends a run: it is tried until it succeeds, for a run must end."""
+    return Limits(
+        start_to_close_timeout=ENDING_TIMEOUT,
+        heartbeat_timeout=policy.heartbeat_timeout,
+        retry_policy=RetryPolicy(initial_interval=UPSTREAM_FIRST_RETRY, maximum_interval=UPSTREAM_LONGEST_WAIT),
+    )
+
+
+def fails_the_run(tool: ToolPolicy, policy: RunPolicy) -> bool:
+    """Tell whether a handler that failed for good ends the run."""
+    return (policy.on_tool_failure or tool.on_failure) == "fail_run"
+
+
+def as_options(limits: Limits) -> dict[str, Any]:
+    """Return the limits as keyword arguments of ``execute_activity``."""
+    return dict(limits)
