@@ -39,7 +39,9 @@ class Config:
     )
     metrics_port: int = _setting("LOCKSTITCH_METRICS_PORT", 9464, "Their port.")
     tools: tuple[str, ...] = _setting(
-        "LOCKSTITCH_TOOLS", (), "Import paths of tools, separated by commas: package.module or package.module:name."
+        "LOCKSTITCH_TOOLS",
+        (),
+        "Import paths of tools, separated by commas: package.module or package.module:name.",
     )
     model: ModelChoice = _setting(
         "LOCKSTITCH_MODEL",
@@ -54,10 +56,14 @@ class Config:
         "The endpoint's API; auto is Responses where the endpoint has it, else Chat Completions.",
         ("auto", "responses", "chat"),
     )
-    model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
+    model_script: str = _setting(
+        "LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests."
+    )
     openai_api_key: str = _setting("OPENAI_API_KEY", "", "The key of the model endpoint.")
     openai_base_url: str = _setting("OPENAI_BASE_URL", "", "The model endpoint; the default is OpenAI's.")
-    log_format: LogFormat = _setting("LOCKSTITCH_LOG_FORMAT", "console", "How log lines look.", ("console", "json"))
+    log_format: LogFormat = _setting(
+        "LOCKSTITCH_LOG_FORMAT", "console", "How log lines look.", ("console", "json")
+    )
     log_level: str = _setting(
         "LOCKSTITCH_LOG_LEVEL", "info", "What is logged.", ("debug", "info", "warning", "error", "critical")
     )
@@ -79,6 +85,20 @@ class Config:
             if environment.get(variable := setting.metadata["variable"], "")
         }
         return cls(**values)
+
+    @property
+    def uses_offline_model(self) -> bool:
+        """Whether the offline model takes the turns.
+
+        An ``OPENAI_BASE_URL`` that leads to this very server is a client's setting that the shell shares with us:
+        a server that asks itself for model turns would wait for ever.
+        """
+        if self.model != "auto":
+            return self.model == "offline"
+        own = {f"http://{host}:{self.port}" for host in ("127.0.0.1", "localhost", "0.0.0.0", self.host)}  # noqa: S104
+        if any(self.openai_base_url.rstrip("/").removesuffix("/v1") == url for url in own):
+            return True
+        return not (self.openai_api_key or self.openai_base_url)
 
 
 def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:

@@ -45,7 +45,9 @@ class PortInUse(LockstitchError):
     """Another process listens on a port that is needed."""
 
     def __init__(self, port: int, purpose: str, option: str) -> None:
-        super().__init__(f"Port {port} for {purpose} is in use; stop what listens there or choose another with {option}.")
+        super().__init__(
+            f"Port {port} for {purpose} is in use; stop what listens there or choose another with {option}."
+        )
         self.port = port
 
 
@@ -92,7 +94,9 @@ class ToolNameTaken(ToolError):
     """Two handlers are registered under one name."""
 
     def __init__(self, name: str, first: str, second: str) -> None:
-        super().__init__(f"Two tools are named {name!r}: {first} and {second}; rename one with @tool(name=...).")
+        super().__init__(
+            f"Two tools are named {name!r}: {first} and {second}; rename one with @tool(name=...)."
+        )
         self.name = name
 
 
@@ -172,7 +176,9 @@ class ServerUnreachable(LockstitchError):
     """No Lockstitch server answers at the address."""
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(f"No Lockstitch server answers at {url} ({reason}); start one with `lockstitch serve`.")
+        super().__init__(
+            f"No Lockstitch server answers at {url} ({reason}); start one with `lockstitch serve`."
+        )
         self.url = url
 
 

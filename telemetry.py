@@ -37,7 +37,10 @@ registry = CollectorRegistry()
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 TOOL_CALLS = Counter(
-    "lockstitch_tool_calls", "Attempts at tool calls by how they ended.", ["tool", "outcome"], registry=registry
+    "lockstitch_tool_calls",
+    "Attempts at tool calls by how they ended.",
+    ["tool", "outcome"],
+    registry=registry,
 )
 TOOL_CALL_DURATION = Histogram(
     "lockstitch_tool_call_duration_seconds",
@@ -67,7 +70,10 @@ OPEN_RUNS = Gauge(
     registry=registry,
 )
 HTTP_REQUESTS = Counter(
-    "lockstitch_http_requests", "Requests to the Assistants API.", ["method", "route", "status"], registry=registry
+    "lockstitch_http_requests",
+    "Requests to the Assistants API.",
+    ["method", "route", "status"],
+    registry=registry,
 )
 HTTP_REQUEST_DURATION = Histogram(
     "lockstitch_http_request_duration_seconds",
@@ -130,7 +136,9 @@ def buffering_runtime() -> Runtime:
     """Make a Temporal runtime whose metrics show up on `/metrics`."""
     buffer = MetricBuffer(100_000, MetricBufferDurationFormat.SECONDS)
     runtime = Runtime(
-        telemetry=TelemetryConfig(metrics=buffer, logging=LoggingConfig(filter=TelemetryFilter("ERROR", "ERROR")))
+        telemetry=TelemetryConfig(
+            metrics=buffer, logging=LoggingConfig(filter=TelemetryFilter("ERROR", "ERROR"))
+        )
     )
     registry.register(TemporalMetrics(buffer))
     return runtime
@@ -215,13 +223,17 @@ class TemporalMetrics(Collector):
 
     def _add(self, update: BufferedMetricUpdate) -> None:
         metric = update.metric
-        family = self._families.setdefault(metric.name, _Family(metric.kind, metric.description or metric.name))
+        family = self._families.setdefault(
+            metric.name, _Family(metric.kind, metric.description or metric.name)
+        )
         labels = _labels(update.attributes)
         family.update(labels, update.value)
 
 
 def _labels(attributes: Mapping[str, Any]) -> _Labels:
-    return tuple(sorted((name, str(value)) for name, value in attributes.items() if name not in _DROPPED_LABELS))
+    return tuple(
+        sorted((name, str(value)) for name, value in attributes.items() if name not in _DROPPED_LABELS)
+    )
 
 
 def _exported(name: str, family: _Family) -> Metric:

@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
+from pydantic_core import SchemaError
 
 Schema = dict[str, Any]
 
@@ -30,7 +31,7 @@ DONE = "Done."
 """The output of a handler declared ``-> None``: a model reads "null" as "it found nothing"."""
 
 # What pydantic raises for an annotation that it cannot validate or describe.
-_UNUSABLE_TYPE = (PydanticUserError, NameError, TypeError, ValueError)
+_UNUSABLE_TYPE = (PydanticUserError, SchemaError, NameError, TypeError, ValueError)
 
 _UNRESOLVABLE = (NameError, AttributeError, SyntaxError, TypeError)
 
@@ -143,6 +144,8 @@ class _Parameter:
 
 
 def _declared(function: Callable[..., Any], name: str) -> list[inspect.Parameter]:
+    if inspect.isclass(function):
+        raise ToolSignatureUnsupported(name, "it is a class; decorate a function that makes what is needed.")
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError, NameError) as error:
@@ -230,7 +233,7 @@ def _documentation(function: Callable[..., Any]) -> tuple[str, dict[str, str]]:
         if parameter.description
         for name in parameter.arg_name.split(",")
     }
-    return docstring.description or "", documented
+    return (docstring.description or "").strip(), documented
 
 
 class _SchemaGenerator(GenerateJsonSchema):
@@ -248,10 +251,12 @@ def _compile(parameters: Sequence[_Parameter], name: str) -> tuple[type[BaseMode
             for parameter in parameters:
                 _compile([parameter], name)
         names = " and ".join(repr(it.name) for it in parameters)
+        lines = str(error).splitlines()
+        reason = lines[-1].strip() if isinstance(error, SchemaError) else lines[0]
         raise ToolSignatureUnsupported(
             name,
-            f"parameter {names} has a type without a JSON schema ({str(error).splitlines()[0]}); use plain "
-            "types, lists, enums, pydantic models, dataclasses or typed dicts.",
+            f"parameter {names} has a type without a JSON schema ({reason}); use plain types, lists, "
+            "enums, pydantic models, dataclasses or typed dicts.",
         ) from error
 
 

@@ -11,7 +11,12 @@ from lockstitch.errors import ApiError, LockstitchError, StoreUnavailable, Upstr
 RETRYABLE_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 
 # What a run's `last_error` says for a status; every other refusal is the request's own fault.
-_LAST_ERROR_CODES = {429: "rate_limit_exceeded", 400: "invalid_prompt", 413: "invalid_prompt", 422: "invalid_prompt"}
+_LAST_ERROR_CODES = {
+    429: "rate_limit_exceeded",
+    400: "invalid_prompt",
+    413: "invalid_prompt",
+    422: "invalid_prompt",
+}
 
 _LONGEST_RETRY_AFTER = timedelta(minutes=5)
 

@@ -48,7 +48,8 @@ def run_while_run_is_active(thread_id: str, run_id: str) -> ApiError:
 def nothing_to_run() -> ApiError:
     """Neither the thread nor the assistant says what to do."""
     return ApiError(
-        "Run creation requires a Thread with a user message or an assistant with instructions.", code="invalid_thread"
+        "Run creation requires a Thread with a user message or an assistant with instructions.",
+        code="invalid_thread",
     )
 
 
@@ -70,7 +71,9 @@ def not_cancellable(status: str) -> ApiError:
 def built_in_tool_unavailable(tool: str, param: str) -> ApiError:
     """A built-in tool that this server does not provide."""
     return ApiError(
-        f"The tool '{tool}' is not available on this server; use function tools.", param=param, code="unsupported_tool"
+        f"The tool '{tool}' is not available on this server; use function tools.",
+        param=param,
+        code="unsupported_tool",
     )
 
 

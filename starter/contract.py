@@ -28,7 +28,14 @@ BACKEND = SearchAttributeKey.for_keyword("LockstitchBackend")
 TENANT = SearchAttributeKey.for_keyword("LockstitchTenant")
 NEEDS_ATTENTION = SearchAttributeKey.for_bool("LockstitchNeedsAttention")
 
-SEARCH_ATTRIBUTES: tuple[SearchAttributeKey[Any], ...] = (STATUS, THREAD, ASSISTANT, BACKEND, TENANT, NEEDS_ATTENTION)
+SEARCH_ATTRIBUTES: tuple[SearchAttributeKey[Any], ...] = (
+    STATUS,
+    THREAD,
+    ASSISTANT,
+    BACKEND,
+    TENANT,
+    NEEDS_ATTENTION,
+)
 """What operators filter runs by in the Temporal UI."""
 
 RunStatus = Literal[
@@ -109,7 +116,10 @@ class NewMessage(BaseModel):
     """A message to add to a thread."""
 
     role: Literal["user", "assistant"]
-    content: Annotated[str, Field(min_length=1, max_length=256_000)] | Annotated[list[ContentPart], Field(min_length=1)]
+    content: (
+        Annotated[str, Field(min_length=1, max_length=256_000)]
+        | Annotated[list[ContentPart], Field(min_length=1)]
+    )
     attachments: list[Attachment] | None = None
     metadata: Metadata | None = None
 

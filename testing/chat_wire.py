@@ -102,7 +102,7 @@ class ChatWriter:
     """Writes one answer of Chat Completions, as frames of a stream or as a whole."""
 
     def __init__(self, body: dict[str, Any]) -> None:
-        self._head = {
+        self._head: dict[str, Any] = {
             "id": "chatcmpl-" + secrets.token_hex(12),
             "created": int(time.time()),
             "model": body["model"],
@@ -142,7 +142,11 @@ class ChatWriter:
 
     def answer(self) -> dict[str, Any]:
         """The completion object, once the model has finished."""
-        message = {"role": "assistant", "content": "".join(self._text) or None, "refusal": None}
+        message: dict[str, Any] = {
+            "role": "assistant",
+            "content": "".join(self._text) or None,
+            "refusal": None,
+        }
         if self._calls:
             message["tool_calls"] = self._calls
         choice = {

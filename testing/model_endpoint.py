@@ -12,21 +12,25 @@ event, or a broken connection if it has no status.
 
 import asyncio
 import json
+import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import uvicorn
-from lockstitch.assistants.model.turn import Model, ModelEvent, ModelTurn
-from lockstitch.errors import UpstreamError
-from lockstitch.testing.chat_wire import ChatWriter, turn_of_chat
-from lockstitch.testing.responses_wire import ResponsesWriter, turn_of_responses
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
+
+from lockstitch.assistants.model.turn import Model, ModelEvent, ModelTurn
+from lockstitch.errors import UpstreamError
+from lockstitch.testing.chat_wire import ChatWriter, turn_of_chat
+from lockstitch.testing.responses_wire import ResponsesWriter, turn_of_responses
+
+_SILENT = logging.CRITICAL + 10
 
 Writer = ResponsesWriter | ChatWriter
 
@@ -129,8 +133,13 @@ async def _body(request: Request) -> dict[str, Any]:
 
 
 async def _events(model: Model, turn: ModelTurn) -> AsyncGenerator[ModelEvent, None]:
-    async for event in model.stream(turn):
-        yield event
+    stream = model.stream(turn)
+    try:
+        async for event in stream:
+            yield event
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
 
 
 async def _frames(
@@ -192,17 +201,19 @@ class _Server(uvicorn.Server):
         await self._told_to_stop.wait()
 
     def stop(self) -> None:
-        """Let `serve` return; answers on the way are broken off."""
-        self.force_exit = True
+        """Let `serve` return."""
         self._told_to_stop.set()
 
 
 @asynccontextmanager
 async def serve(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve an ASGI app on a free port of 127.0.0.1 in this event loop; gives ``http://127.0.0.1:<port>``."""
+    """Serve an ASGI app on a free port of 127.0.0.1, in this event loop and with uvicorn's logs off.
+
+    Gives ``http://127.0.0.1:<port>``; answers that are on the way at the end are broken off.
+    """
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         config = uvicorn.Config(
-            app, log_config=None, log_level=60, access_log=False, ws="none", timeout_graceful_shutdown=1
+            app, log_config=None, log_level=_SILENT, access_log=False, ws="none", timeout_graceful_shutdown=0
         )
         server = _Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
@@ -211,3 +222,5 @@ async def serve(app: ASGIApp) -> AsyncIterator[str]:
         finally:
             server.stop()
             await task
+            if server.server_state.tasks:
+                await asyncio.wait(server.server_state.tasks)

@@ -583,6 +583,7 @@ def generator(limit: int) -> Any:
         (field_default, "parameter 'limit' has Field(...) as its default; write limit: Annotated["),
         (method, "parameter 'self' makes it a method; register Tool.from_function(its_object.method)"),
         (generator, "it is a generator; return a list"),
+        (Unknown, "it is a class; decorate a function"),
     ],
     ids=lambda it: getattr(it, "__name__", ""),
 )

@@ -90,7 +90,13 @@ class RunState:
 
     def handled(self, done: ToolCallDone) -> None:
         """A handler's output is in the store."""
-        self._settle(done.call_id, outcome=done.outcome, attempts=done.attempts, duration=done.duration, error=done.error)
+        self._settle(
+            done.call_id,
+            outcome=done.outcome,
+            attempts=done.attempts,
+            duration=done.duration,
+            error=done.error,
+        )
 
     def handler_failed(self, call: RequestedCall, error: str, attempts: int, *, fatal: bool) -> None:
         """A handler failed for good; ``fatal`` says that the run must end."""
@@ -129,7 +135,10 @@ class RunState:
     @property
     def waiting_for_answers(self) -> list[PendingCall]:
         """The open calls that no handler will settle."""
-        return [PendingCall(call_id=call.call_id, name=call.name) for call in _without_handler(self.open_calls.values())]
+        return [
+            PendingCall(call_id=call.call_id, name=call.name)
+            for call in _without_handler(self.open_calls.values())
+        ]
 
     def result(self, duration: timedelta) -> ThreadRunResult:
         """Return how the run ended."""
@@ -162,7 +171,11 @@ def next_step(state: RunState, policy: RunPolicy) -> Step:
     if state.fatal is not None:
         return Fail(state.fatal)
     if state.turn > policy.max_rounds:
-        return Fail(LastError(code="server_error", message=f"The run asked for more than {policy.max_rounds} tool rounds."))
+        return Fail(
+            LastError(
+                code="server_error", message=f"The run asked for more than {policy.max_rounds} tool rounds."
+            )
+        )
     if not state.open_calls:
         return Submit(tuple(state.outputs.values()), tuple(state.failures.values()))
     open_calls = state.open_calls.values()

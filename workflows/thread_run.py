@@ -34,7 +34,15 @@ with workflow.unsafe.imports_passed_through():
     from lockstitch.starter.contract import Answer, LastError, RunStatus, ThreadRunRequest, ThreadRunResult
     from lockstitch.workflows import policy
     from lockstitch.workflows.run_metrics import RunClock
-    from lockstitch.workflows.run_state import AwaitEnd, Fail, Finish, RunState, SettleCalls, Submit, next_step
+    from lockstitch.workflows.run_state import (
+        AwaitEnd,
+        Fail,
+        Finish,
+        RunState,
+        SettleCalls,
+        Submit,
+        next_step,
+    )
 
 
 @workflow.defn(name=contract.THREAD_RUN)
@@ -113,7 +121,9 @@ class ThreadRun:
         """Call the handlers of a round, all at once, and wait until every call of it is settled."""
         calls = [asyncio.create_task(self._call(call)) for call in step.to_handle]
         if step.to_wait_for:
-            workflow.upsert_memo({contract.PENDING_MEMO: [p.model_dump() for p in self.state.waiting_for_answers]})
+            workflow.upsert_memo(
+                {contract.PENDING_MEMO: [p.model_dump() for p in self.state.waiting_for_answers]}
+            )
         self._describe_pending()
         try:
             await workflow.wait_condition(lambda: self.state.round_is_over or any(map(_broke, calls)))
@@ -189,7 +199,11 @@ class ThreadRun:
             for call in self.state.open_calls.values()
         ]
         since = f"{self.clock.since:%Y-%m-%d %H:%M:%S} UTC"
-        workflow.set_current_details("\n".join([f"Tool calls pending since {since}:", *lines] if lines else ["No tool call is pending."]))
+        workflow.set_current_details(
+            "\n".join(
+                [f"Tool calls pending since {since}:", *lines] if lines else ["No tool call is pending."]
+            )
+        )
 
 
 def _broke(task: "asyncio.Task[None]") -> bool:

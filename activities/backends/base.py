@@ -37,7 +37,9 @@ class Backend(Protocol):
         """
         ...
 
-    async def submit(self, run: RunRef, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]) -> None:
+    async def submit(
+        self, run: RunRef, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]
+    ) -> None:
         """Give the run the outputs that it waits for; those that it has already are left as they are."""
         ...
 

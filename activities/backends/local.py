@@ -57,7 +57,9 @@ class LocalBackend:
                 for progress in writer.write(event):
                     yield progress
 
-    async def submit(self, run: RunRef, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]) -> None:
+    async def submit(
+        self, run: RunRef, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]
+    ) -> None:
         """Store outputs from outside and the error outputs, and queue the run if nothing is missing."""
         await self._database.write(lambda connection: _submit(connection, run.run_id, outputs, failures))
 
@@ -137,7 +139,9 @@ def _stop(connection: Connection, run: RunRef) -> RunStop:
 
 
 def _open_round(connection: Connection, run: Row) -> list[RequestedCall]:
-    open_steps = [step["id"] for step in steps.open_steps(connection, run["id"]) if step["type"] == "tool_calls"]
+    open_steps = [
+        step["id"] for step in steps.open_steps(connection, run["id"]) if step["type"] == "tool_calls"
+    ]
     found = tool_calls.of_steps(connection, open_steps)
     return [
         RequestedCall(call_id=call["call_id"], name=call["name"], outcome=call["outcome"])
@@ -153,4 +157,3 @@ def _clip(text: str) -> str:
 def _usage(usage: dict[str, Any]) -> Usage:
     total = usage.get("prompt_tokens", 0) + usage.get("completion_tokens", 0)
     return Usage.model_validate({**usage, "total_tokens": total})
-

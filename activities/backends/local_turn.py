@@ -9,7 +9,14 @@ from sqlalchemy import Connection
 
 from lockstitch.activities.backends.base import Progress
 from lockstitch.assistants import objects
-from lockstitch.assistants.model.turn import ArgumentsDelta, CallStarted, ModelEvent, TextDelta, TurnFinished, Usage
+from lockstitch.assistants.model.turn import (
+    ArgumentsDelta,
+    CallStarted,
+    ModelEvent,
+    TextDelta,
+    TurnFinished,
+    Usage,
+)
 from lockstitch.assistants.store import runs, steps, threads, tool_calls
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
@@ -76,7 +83,9 @@ class TurnWriter:
                 yield from self._start_call(event)
             case ArgumentsDelta(index, delta):
                 self._calls[index].arguments += delta
-                yield _tell("thread.run.step.delta", objects.call_arguments_delta(self._tool_step_id, index, delta))
+                yield _tell(
+                    "thread.run.step.delta", objects.call_arguments_delta(self._tool_step_id, index, delta)
+                )
             case TurnFinished():
                 yield from self._finish(event)
 
@@ -162,7 +171,9 @@ class TurnWriter:
             "arguments": call.arguments,
         }
 
-    def _end_run(self, connection: Connection, event: TurnFinished, usage: dict[str, int]) -> Sequence[NewEvent]:
+    def _end_run(
+        self, connection: Connection, event: TurnFinished, usage: dict[str, int]
+    ) -> Sequence[NewEvent]:
         run = self._add_turn(connection, usage)
         if run is None:
             return []

@@ -103,10 +103,9 @@ def _choice(choice: str | NamedFunction) -> str | dict[str, Any]:
 
 
 def _format(response_format: str | dict[str, Any]) -> dict[str, Any] | None:
-    match response_format:
-        case {"type": "json_object" | "json_schema"}:
-            return dict(response_format)
-    return None
+    if isinstance(response_format, str) or response_format.get("type") == "text":
+        return None
+    return response_format
 
 
 class ChatReader:

@@ -10,6 +10,7 @@ from json import JSONDecodeError
 from typing import Any, Literal
 
 import openai
+
 from lockstitch.assistants.model.chat import ChatReader, chat_request
 from lockstitch.assistants.model.responses import ResponsesReader, responses_request
 from lockstitch.assistants.model.stream_errors import error_in_stream, stream_broke_off

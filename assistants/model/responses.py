@@ -190,9 +190,9 @@ class ResponsesReader:
         return ()
 
     def _incomplete(self, event: Any) -> Iterable[ModelEvent]:
-        reason = getattr(event.response.incomplete_details, "reason", None)
+        reason = str(getattr(event.response.incomplete_details, "reason", None))
         if reason not in _INCOMPLETE:
-            raise error_in_stream(f"The model's answer is incomplete: {reason or 'no reason given'}.", None)
+            raise error_in_stream(f"The model's answer is incomplete: {reason}.", None)
         self._finished = TurnFinished(_INCOMPLETE[reason], _usage(event.response.usage))
         return ()
 

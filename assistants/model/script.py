@@ -53,6 +53,17 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    TypeAdapter,
+    ValidationError,
+)
+
 from lockstitch.assistants.model.call_ids import random_call_id
 from lockstitch.assistants.model.tokens import count_prompt, count_tokens
 from lockstitch.assistants.model.turn import (
@@ -67,16 +78,6 @@ from lockstitch.assistants.model.turn import (
 )
 from lockstitch.assistants.model.wording import streamed_words
 from lockstitch.errors import ModelScriptInvalid, UpstreamError
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-    TypeAdapter,
-    ValidationError,
-)
 
 _CHUNK = 24
 _FILLING = "A lockstitch is the one stitch in which a cut thread does not unravel."

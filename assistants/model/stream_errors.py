@@ -26,7 +26,7 @@ _REFUSALS = frozenset(
 
 
 def error_in_stream(message: str | None, code: object, kind: object = None) -> UpstreamError:
-    """The error for a ``code`` and a ``type`` as an endpoint sends them; unknown ones are worth another try."""
+    """The error for a ``code`` and a ``type`` as endpoints send them; unknown ones are worth another try."""
     names = {str(name) for name in (code, kind) if name}
     said = message or "The model endpoint reported an error without a message."
     if names & _QUOTAS:

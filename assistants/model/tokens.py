@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from functools import cache
 
-import bpe_openai
+import bpe_openai  # type: ignore[import-untyped]  # the package has no stubs
+
 from lockstitch.assistants.model.turn import ModelTurn
 
 _PIECE = 50_000
@@ -30,7 +31,7 @@ def first_tokens(text: str, limit: int) -> str:
     for piece in _pieces(text):
         kept += _encoding().encode_ordinary(piece)
         if len(kept) > limit:
-            return _encoding().decode(kept[: max(limit, 0)], errors="ignore")
+            return str(_encoding().decode(kept[: max(limit, 0)], errors="ignore"))
     return text
 
 

@@ -67,7 +67,9 @@ class Database:
 
     async def write(self, unit: Callable[[Connection], T]) -> T:
         """Run ``unit`` as one transaction and return what it returns; an exception rolls everything back."""
-        write = asyncio.get_running_loop().run_in_executor(self._writer_thread, self._transact, self._writer, unit)
+        write = asyncio.get_running_loop().run_in_executor(
+            self._writer_thread, self._transact, self._writer, unit
+        )
         # A caller that is cancelled must not learn less than the database did: the write goes on regardless.
         return await asyncio.shield(write)
 
@@ -77,7 +79,10 @@ class Database:
 
     async def version(self) -> int:
         """Return a number that changes whenever another connection, of any process, has written."""
-        return int(self._transact(self._reader, lambda connection: connection.scalar(text("PRAGMA data_version"))) or 0)
+        return int(
+            self._transact(self._reader, lambda connection: connection.scalar(text("PRAGMA data_version")))
+            or 0
+        )
 
     def _transact(self, engine: Engine, unit: Callable[[Connection], T]) -> T:
         try:
@@ -115,7 +120,8 @@ def _sqlite_path(url: str) -> Path:
         raise SettingsInvalid("LOCKSTITCH_DATABASE_URL", f"{url!r} is no database URL") from error
     if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
         raise SettingsInvalid(
-            "LOCKSTITCH_DATABASE_URL", f"{url!r} is not supported; use a file, such as sqlite:////var/lib/lockstitch.db"
+            "LOCKSTITCH_DATABASE_URL",
+            f"{url!r} is not supported; use a file, such as sqlite:////var/lib/lockstitch.db",
         )
     return Path(parsed.database)
 

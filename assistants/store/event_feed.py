@@ -104,6 +104,8 @@ def _newest_position(connection: Connection) -> int:
 
 
 def _appended_after(connection: Connection, position: int) -> tuple[int, set[str]]:
-    query = select(run_events.c.run_id, func.max(run_events.c.position)).where(run_events.c.position > position)
+    query = select(run_events.c.run_id, func.max(run_events.c.position)).where(
+        run_events.c.position > position
+    )
     found = {run_id: newest for run_id, newest in connection.execute(query.group_by(run_events.c.run_id))}
     return max(found.values(), default=position), set(found)

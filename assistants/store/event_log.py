@@ -43,7 +43,12 @@ def claim(connection: Connection, run_id: str) -> int:
 
 
 def append(
-    connection: Connection, run_id: str, events: Sequence[NewEvent], *, fence: int | None = None, attempt: int = 1
+    connection: Connection,
+    run_id: str,
+    events: Sequence[NewEvent],
+    *,
+    fence: int | None = None,
+    attempt: int = 1,
 ) -> None:
     """Append ``events`` in order.
 
@@ -62,7 +67,13 @@ def append(
         connection.execute(
             insert(run_events),
             [
-                {"run_id": run_id, "seq": first + offset, "attempt": attempt, "event": name, "data": _encode(data)}
+                {
+                    "run_id": run_id,
+                    "seq": first + offset,
+                    "attempt": attempt,
+                    "event": name,
+                    "data": _encode(data),
+                }
                 for offset, (name, data) in enumerate(events)
             ],
         )

@@ -39,9 +39,15 @@ def find(connection: Connection, query: Select[Any]) -> list[Row]:
     return list(connection.execute(query).mappings())
 
 
-def change(connection: Connection, table: Table, where: Sequence[ColumnElement[bool]], values: Row) -> Row | None:
+def change(
+    connection: Connection, table: Table, where: Sequence[ColumnElement[bool]], values: Row
+) -> Row | None:
     """Change the one row for which ``where`` holds and return it whole; ``None`` where there is none."""
-    return connection.execute(update(table).where(*where).values(values).returning(table)).mappings().one_or_none()
+    return (
+        connection.execute(update(table).where(*where).values(values).returning(table))
+        .mappings()
+        .one_or_none()
+    )
 
 
 def remove(connection: Connection, table: Table, *where: ColumnElement[bool]) -> bool:
@@ -49,7 +55,9 @@ def remove(connection: Connection, table: Table, *where: ColumnElement[bool]) ->
     return connection.execute(delete(table).where(*where)).rowcount > 0
 
 
-def page(connection: Connection, table: Table, cursor: PageCursor, where: Iterable[ColumnElement[bool]] = ()) -> Page:
+def page(
+    connection: Connection, table: Table, cursor: PageCursor, where: Iterable[ColumnElement[bool]] = ()
+) -> Page:
     """Return the rows that ``cursor`` asks for.
 
     The cursor's ids are places in the order of creation (``seq``), so rows that are added meanwhile move

@@ -127,7 +127,9 @@ def submit_outputs(
         raise refusals.wrong_outputs(wanted, got)
     for output in outputs:
         tool_calls.record_output(connection, run_id, output.tool_call_id, output.output, "answered")
-    queued = change(connection, run_id, when=["requires_action"], values={"status": "queued", "required_action": None})
+    queued = change(
+        connection, run_id, when=["requires_action"], values={"status": "queued", "required_action": None}
+    )
     if queued is None:
         raise refusals.outputs_not_accepted(find_status(connection, run_id))
     finished = complete_answered_step(connection, run_id, now)
@@ -217,7 +219,9 @@ def end(connection: Connection, run_id: str, status: RunStatus, now: int, **valu
         return None
     fence = event_log.claim(connection, run_id)
     events = close_open_steps(connection, run_id, status, now, row["last_error"])
-    event_log.append(connection, run_id, [*events, NewEvent(f"thread.run.{status}", objects.run(row))], fence=fence)
+    event_log.append(
+        connection, run_id, [*events, NewEvent(f"thread.run.{status}", objects.run(row))], fence=fence
+    )
     return row
 
 

@@ -1,0 +1,99 @@
+"""What whoever runs a process asks it: does it live, can it work, and what does it measure."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from lockstitch.errors import LockstitchError, PortInUse
+from lockstitch.telemetry import registry
+
+Check = Callable[[], Awaitable[object]]
+"""Raises a `LockstitchError` where something that the process needs is out of reach."""
+
+CHECK_SECONDS = 5.0
+
+
+def probe_routes(checks: Mapping[str, Check]) -> list[Route]:
+    """Return ``/healthz``, ``/readyz`` (503 with reasons unless every check passes) and ``/metrics``."""
+
+    async def live(_request: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(_request: Request) -> Response:
+        said = dict(zip(checks, await asyncio.gather(*map(_try, checks.values())), strict=True))
+        problems = {name: problem for name, problem in said.items() if problem is not None}
+        if problems:
+            return JSONResponse({"status": "unavailable", "problems": problems}, status_code=503)
+        return JSONResponse({"status": "ok"})
+
+    async def metrics(_request: Request) -> Response:
+        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+    return [Route("/healthz", live), Route("/readyz", ready), Route("/metrics", metrics)]
+
+
+async def _try(check: Check) -> str | None:
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            await check()
+    except LockstitchError as error:
+        return str(error)
+    except TimeoutError:
+        return f"no answer within {CHECK_SECONDS:g} s"
+    return None
+
+
+def listen(host: str, port: int, *, purpose: str, option: str) -> socket.socket:
+    """Take a port, so that what needs it either has it or says so before it begins; raises `PortInUse`."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(2048)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortInUse(port, purpose, option) from error
+        raise
+    listener.setblocking(False)
+    return listener
+
+
+class QuietServer(uvicorn.Server):
+    """A uvicorn server that leaves the process's signals to the process."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
+@asynccontextmanager
+async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
+    """Serve ``app`` on ``listener`` while the body runs."""
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3
+    )
+    server = QuietServer(config)
+    serving_task = asyncio.create_task(server.serve([listener]), name="http-server")
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await serving_task
+
+
+def probe_app(checks: Mapping[str, Check]) -> Starlette:
+    """Return an app that serves nothing but probes."""
+    return Starlette(routes=probe_routes(checks))

@@ -1,0 +1,177 @@
+"""The worker: builds the activities, hands them to Temporal, runs until told to stop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from typing import Any
+
+from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from lockstitch import telemetry
+from lockstitch.activities.backends.local import LocalBackend
+from lockstitch.activities.runs import RunActivities
+from lockstitch.activities.tool_calls import ToolActivities
+from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.model.turn import Model
+from lockstitch.assistants.store.database import Database
+from lockstitch.config import Config
+from lockstitch.errors import LockstitchError
+from lockstitch.probes import listen, probe_app, serving
+from lockstitch.starter import contract
+from lockstitch.starter.client import Starter, connect_temporal
+from lockstitch.starter.contract import OPEN_STATUSES
+from lockstitch.tools import ToolRegistry
+from lockstitch.workflows.thread_run import ThreadRun
+
+STICKY_TIMEOUT = timedelta(seconds=2)
+"""How long Temporal waits for the worker that has a run in its memory; the default of ten seconds is lost time
+after that worker was killed."""
+
+HEARTBEAT_THROTTLE = timedelta(seconds=2)
+"""The SDK sends heartbeats at most so often; a cancellation reaches a handler with the next one."""
+
+COUNT_SECONDS = 5.0
+
+# The sandbox loads a workflow's modules anew for every run, but for those that change nothing.
+_PASSED_THROUGH = ("lockstitch", "pydantic", "pydantic_core", "structlog", "openai", "sqlalchemy")
+
+
+async def run_worker(config: Config, stop: asyncio.Event) -> None:
+    """Run a worker until ``stop`` is set; what is under way then has ``config.shutdown_grace`` to finish.
+
+    Raises `LockstitchError` where a setting is wrong or something it needs is missing, before it takes any work.
+    """
+    tools = ToolRegistry.load(config.tools)
+    listener = listen(
+        config.metrics_host,
+        config.metrics_port,
+        purpose="the worker's metrics",
+        option="LOCKSTITCH_METRICS_PORT",
+    )
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        database = await stack.enter_async_context(Database(config.database_url))
+        model = await stack.enter_async_context(open_model(config))
+        client = await connect_temporal(
+            config.temporal_address, config.temporal_namespace, telemetry.buffering_runtime()
+        )
+        await ensure_search_attributes(client)
+        starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
+        await stack.enter_async_context(CommandDelivery(database, starter))
+        await stack.enter_async_context(_counting_open_runs(starter))
+        checks = {"temporal": lambda: starter.count("queued"), "database": database.version}
+        await stack.enter_async_context(serving(probe_app(checks), listener))
+        for worker in build_workers(client, config, database, model, tools):
+            await stack.enter_async_context(worker)
+        telemetry.log.info(
+            "worker_started", task_queue=config.task_queue, model=model.name, tools=list(tools)
+        )
+        await stop.wait()
+        telemetry.log.info("worker_stopping", grace_seconds=config.shutdown_grace.total_seconds())
+
+
+def build_workers(
+    client: Client, config: Config, database: Database, model: Model, tools: ToolRegistry
+) -> list[Worker]:
+    """Return the worker of runs, and one more for each task queue that a tool asks for."""
+    backends = {"local": LocalBackend(database, model, tools)}
+    runs = RunActivities(database, backends, tools)
+    calls = ToolActivities(database, tools).activities()
+    activities: list[Callable[..., Any]] = [runs.start_run, runs.submit_tool_outputs, runs.end_run, *calls]
+    own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {
+        config.task_queue
+    }
+    return [
+        _worker(client, config, config.task_queue, activities, workflows=[ThreadRun]),
+        *(_worker(client, config, queue, calls) for queue in sorted(own_queues)),
+    ]
+
+
+def _worker(
+    client: Client, config: Config, task_queue: str, activities: list[Callable[..., Any]], workflows: Any = ()
+) -> Worker:
+    return Worker(
+        client,
+        task_queue=task_queue,
+        workflows=workflows,
+        activities=activities,
+        workflow_runner=sandbox(),
+        max_concurrent_activities=config.max_concurrent_activities,
+        graceful_shutdown_timeout=config.shutdown_grace,
+        sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
+        max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+    )
+
+
+def sandbox() -> SandboxedWorkflowRunner:
+    """Return what runs workflows: it refuses what is not deterministic."""
+    return SandboxedWorkflowRunner(
+        restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
+    )
+
+
+@asynccontextmanager
+async def open_model(config: Config) -> AsyncIterator[Model]:
+    """Build the model that takes the turns of our own runs, as the settings say."""
+    model = _model(config)
+    try:
+        yield model
+    finally:
+        await model.aclose()
+
+
+def _model(config: Config) -> Model:
+    if config.model_script:
+        from lockstitch.assistants.model.script import ScriptedModel
+
+        return ScriptedModel.from_file(config.model_script)
+    if config.uses_offline_model:
+        from lockstitch.assistants.model.offline import OfflineModel
+
+        return OfflineModel()
+    from lockstitch.assistants.model.endpoint import OpenAIEndpoint
+
+    return OpenAIEndpoint(
+        base_url=config.openai_base_url or None, api_key=config.openai_api_key or "none", api=config.model_api
+    )
+
+
+async def ensure_search_attributes(client: Client) -> None:
+    """Register the search attributes of runs, where the namespace does not have them yet."""
+    service, namespace = client.operator_service, client.namespace
+    known = await service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
+    missing = {
+        key.name: key._metadata_type  # noqa: SLF001
+        for key in contract.SEARCH_ATTRIBUTES
+        if key.name not in known.custom_attributes
+    }
+    if missing:
+        await service.add_search_attributes(
+            AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)  # type: ignore[arg-type]
+        )
+
+
+@asynccontextmanager
+async def _counting_open_runs(starter: Starter) -> AsyncIterator[None]:
+    counting = asyncio.create_task(_count_on(starter), name="count-open-runs")
+    try:
+        yield
+    finally:
+        counting.cancel()
+        with suppress(asyncio.CancelledError):
+            await counting
+
+
+async def _count_on(starter: Starter) -> None:
+    while True:
+        for status in sorted(OPEN_STATUSES):
+            try:
+                telemetry.OPEN_RUNS.labels(status).set(await starter.count(status))
+            except LockstitchError as error:
+                telemetry.log.warning("open_runs_not_counted", error=str(error))
+        await asyncio.sleep(COUNT_SECONDS)
