@@ -56,14 +56,10 @@ class Config:
         "The endpoint's API; auto is Responses where the endpoint has it, else Chat Completions.",
         ("auto", "responses", "chat"),
     )
-    model_script: str = _setting(
-        "LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests."
-    )
+    model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
     openai_api_key: str = _setting("OPENAI_API_KEY", "", "The key of the model endpoint.")
     openai_base_url: str = _setting("OPENAI_BASE_URL", "", "The model endpoint; the default is OpenAI's.")
-    log_format: LogFormat = _setting(
-        "LOCKSTITCH_LOG_FORMAT", "console", "How log lines look.", ("console", "json")
-    )
+    log_format: LogFormat = _setting("LOCKSTITCH_LOG_FORMAT", "console", "How log lines look.", ("console", "json"))
     log_level: str = _setting(
         "LOCKSTITCH_LOG_LEVEL", "info", "What is logged.", ("debug", "info", "warning", "error", "critical")
     )

@@ -94,9 +94,7 @@ class ToolNameTaken(ToolError):
     """Two handlers are registered under one name."""
 
     def __init__(self, name: str, first: str, second: str) -> None:
-        super().__init__(
-            f"Two tools are named {name!r}: {first} and {second}; rename one with @tool(name=...)."
-        )
+        super().__init__(f"Two tools are named {name!r}: {first} and {second}; rename one with @tool(name=...).")
         self.name = name
 
 
@@ -176,9 +174,7 @@ class ServerUnreachable(LockstitchError):
     """No Lockstitch server answers at the address."""
 
     def __init__(self, url: str, reason: str) -> None:
-        super().__init__(
-            f"No Lockstitch server answers at {url} ({reason}); start one with `lockstitch serve`."
-        )
+        super().__init__(f"No Lockstitch server answers at {url} ({reason}); start one with `lockstitch serve`.")
         self.url = url
 
 

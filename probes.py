@@ -82,9 +82,7 @@ class QuietServer(uvicorn.Server):
 @asynccontextmanager
 async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
     """Serve ``app`` on ``listener`` while the body runs."""
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3
-    )
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3)
     server = QuietServer(config)
     serving_task = asyncio.create_task(server.serve([listener]), name="http-server")
     try:

@@ -29,7 +29,7 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 
-log: structlog.stdlib.BoundLogger = structlog.get_logger("lockstitch")
+log: structlog.typing.FilteringBoundLogger = structlog.get_logger("lockstitch")
 
 registry = CollectorRegistry()
 """Everything that `/metrics` shows."""
@@ -116,7 +116,7 @@ def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler(sys.stderr)
@@ -136,9 +136,7 @@ def buffering_runtime() -> Runtime:
     """Make a Temporal runtime whose metrics show up on `/metrics`."""
     buffer = MetricBuffer(100_000, MetricBufferDurationFormat.SECONDS)
     runtime = Runtime(
-        telemetry=TelemetryConfig(
-            metrics=buffer, logging=LoggingConfig(filter=TelemetryFilter("ERROR", "ERROR"))
-        )
+        telemetry=TelemetryConfig(metrics=buffer, logging=LoggingConfig(filter=TelemetryFilter("ERROR", "ERROR")))
     )
     registry.register(TemporalMetrics(buffer))
     return runtime
@@ -223,17 +221,13 @@ class TemporalMetrics(Collector):
 
     def _add(self, update: BufferedMetricUpdate) -> None:
         metric = update.metric
-        family = self._families.setdefault(
-            metric.name, _Family(metric.kind, metric.description or metric.name)
-        )
+        family = self._families.setdefault(metric.name, _Family(metric.kind, metric.description or metric.name))
         labels = _labels(update.attributes)
         family.update(labels, update.value)
 
 
 def _labels(attributes: Mapping[str, Any]) -> _Labels:
-    return tuple(
-        sorted((name, str(value)) for name, value in attributes.items() if name not in _DROPPED_LABELS)
-    )
+    return tuple(sorted((name, str(value)) for name, value in attributes.items() if name not in _DROPPED_LABELS))
 
 
 def _exported(name: str, family: _Family) -> Metric:

@@ -18,12 +18,13 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import docstring_parser
-from lockstitch.errors import ToolError, ToolSignatureUnsupported
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 from pydantic.json_schema import GenerateJsonSchema
 from pydantic_core import SchemaError
+
+from lockstitch.errors import ToolError, ToolSignatureUnsupported
 
 Schema = dict[str, Any]
 
@@ -280,9 +281,7 @@ _STRICT_KEYWORDS = frozenset(
     | {"properties", "required", "additionalProperties", "items", "minItems", "maxItems"}
     | {"pattern", "format", "multipleOf", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum"}
 )
-_STRICT_FORMATS = frozenset(
-    {"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"}
-)
+_STRICT_FORMATS = frozenset({"date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid"})
 # Without these a schema would say something else, so there is no strict form.
 _NEVER_STRICT = frozenset(
     {"prefixItems", "patternProperties", "propertyNames", "allOf", "not", "if", "contains"}
@@ -363,8 +362,7 @@ def _closed(node: Schema) -> Schema:
     """An object with every property required; those that were optional may be null instead."""
     required = node.get("required", [])
     properties = {
-        name: child if name in required else _nullable(child)
-        for name, child in node.get("properties", {}).items()
+        name: child if name in required else _nullable(child) for name, child in node.get("properties", {}).items()
     }
     return {**node, "properties": properties, "required": list(properties), "additionalProperties": False}
 

@@ -30,6 +30,9 @@ from importlib import metadata
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 import structlog
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from structlog.typing import FilteringBoundLogger
+
 from lockstitch.errors import (
     ArgumentsInvalid,
     HandlerMissing,
@@ -39,8 +42,6 @@ from lockstitch.errors import (
     ToolsNotLoadable,
 )
 from lockstitch.tool_schema import HandlerSignature, read_signature
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from structlog.typing import FilteringBoundLogger
 
 ENTRY_POINT_GROUP = "lockstitch.tools"
 """A package that declares entry points in this group brings its tools with it."""
@@ -471,7 +472,7 @@ def _tools_at(path: str, label: str) -> list[Tool]:
 def _imported(name: str, label: str) -> object:
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is not None and f"{name}.".startswith(f"{missing}."):
             problem = f"there is no module {missing!r}; is it installed, or its folder in PYTHONPATH?"

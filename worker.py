@@ -67,9 +67,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         await stack.enter_async_context(serving(probe_app(checks), listener))
         for worker in build_workers(client, config, database, model, tools):
             await stack.enter_async_context(worker)
-        telemetry.log.info(
-            "worker_started", task_queue=config.task_queue, model=model.name, tools=list(tools)
-        )
+        telemetry.log.info("worker_started", task_queue=config.task_queue, model=model.name, tools=list(tools))
         await stop.wait()
         telemetry.log.info("worker_stopping", grace_seconds=config.shutdown_grace.total_seconds())
 
@@ -82,9 +80,7 @@ def build_workers(
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
     activities: list[Callable[..., Any]] = [runs.start_run, runs.submit_tool_outputs, runs.end_run, *calls]
-    own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {
-        config.task_queue
-    }
+    own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [
         _worker(client, config, config.task_queue, activities, workflows=[ThreadRun]),
         *(_worker(client, config, queue, calls) for queue in sorted(own_queues)),
@@ -110,9 +106,7 @@ def _worker(
 
 def sandbox() -> SandboxedWorkflowRunner:
     """Return what runs workflows: it refuses what is not deterministic."""
-    return SandboxedWorkflowRunner(
-        restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH)
-    )
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
 
 
 @asynccontextmanager
@@ -146,9 +140,7 @@ async def ensure_search_attributes(client: Client) -> None:
     service, namespace = client.operator_service, client.namespace
     known = await service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
     missing = {
-        key.name: key._metadata_type  # noqa: SLF001
-        for key in contract.SEARCH_ATTRIBUTES
-        if key.name not in known.custom_attributes
+        key.name: key._metadata_type for key in contract.SEARCH_ATTRIBUTES if key.name not in known.custom_attributes
     }
     if missing:
         await service.add_search_attributes(

@@ -11,7 +11,7 @@ from lockstitch.assistants.store import event_log
 from lockstitch.assistants.store.database import Database
 
 BATCH_SECONDS = 0.03
-"""How long progress may wait to be recorded. Watchers see it that much later, the database is written to so much less."""
+"""How long progress may wait to be recorded: watchers see it later, and the database is written to less often."""
 
 
 class EventRecorder:

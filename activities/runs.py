@@ -51,10 +51,12 @@ class RunActivities:
 
     async def _follow(self, backend: Backend, run: RunRef, turn: int) -> RunStop:
         attempt = activity.info().attempt
-        async with EventRecorder(self._database, run.run_id, attempt) as recorder:
-            async with aclosing(backend.follow(run, turn, attempt)) as progress:  # type: ignore[type-var]
-                async for happened in progress:
-                    await recorder.record(happened)
+        async with (
+            EventRecorder(self._database, run.run_id, attempt) as recorder,
+            aclosing(backend.follow(run, turn, attempt)) as progress,
+        ):
+            async for happened in progress:
+                await recorder.record(happened)
         stop = await backend.retrieve(run)
         calls = [call.model_copy(update={"policy": self._policy(call.name)}) for call in stop.calls]
         telemetry.log.info("run_stopped", run_id=run.run_id, status=stop.status, turn=turn, attempt=attempt)

@@ -34,9 +34,7 @@ class ToolActivities:
     def _activity(self, tool: Tool) -> Callable[..., Any]:
         @activity.defn(name=f"tool.{tool.name}")
         async def call_tool(call: CallTool) -> ToolCallDone:
-            with telemetry.log_context(
-                run_id=call.run.run_id, thread_id=call.run.thread_id, call_id=call.call_id
-            ):
+            with telemetry.log_context(run_id=call.run.run_id, thread_id=call.run.thread_id, call_id=call.call_id):
                 async with heartbeats():
                     return await self._call(tool, call)
 
@@ -44,13 +42,9 @@ class ToolActivities:
 
     async def _call(self, tool: Tool, call: CallTool) -> ToolCallDone:
         run_id, call_id = call.run.run_id, call.call_id
-        row = await self._database.write(
-            lambda connection: tool_calls.begin_attempt(connection, run_id, call_id)
-        )
+        row = await self._database.write(lambda connection: tool_calls.begin_attempt(connection, run_id, call_id))
         if row is None:
-            raise ApplicationError(
-                f"The run has no tool call {call_id!r}.", type="server_error", non_retryable=True
-            )
+            raise ApplicationError(f"The run has no tool call {call_id!r}.", type="server_error", non_retryable=True)
         if row["output"] is not None:  # an earlier attempt got as far as recording it
             return _done(row)
         began = time.monotonic()
@@ -59,13 +53,11 @@ class ToolActivities:
             output = await self._run_handler(tool, call, row)
         except ArgumentsInvalid as error:
             output, outcome = f"Error: {error}", "invalid_arguments"
-        except Exception as error:  # noqa: BLE001 - whatever a handler raises is its failure, not ours
+        except Exception as error:
             raise self._failure(tool, error, row["attempts"], began) from error
         duration = timedelta(seconds=time.monotonic() - began)
         await self._database.write(
-            lambda connection: tool_calls.record_output(
-                connection, run_id, call_id, output, outcome, duration
-            )
+            lambda connection: tool_calls.record_output(connection, run_id, call_id, output, outcome, duration)
         )
         telemetry.tool_call_ended(tool.name, outcome, duration)
         error_text = output if outcome == "invalid_arguments" else None
@@ -93,9 +85,7 @@ class ToolActivities:
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise TimeoutError(
-                f"it did not finish within {tool.policy.timeout.total_seconds():g} s"
-            ) from error
+            raise TimeoutError(f"it did not finish within {tool.policy.timeout.total_seconds():g} s") from error
 
     def _failure(self, tool: Tool, error: Exception, attempts: int, began: float) -> ApplicationError:
         said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -29,9 +29,7 @@ def translate(error: Exception) -> UpstreamError:
         return UpstreamError("The model endpoint did not answer in time.", retryable=True)
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__ or error
-        return UpstreamError(
-            f"The model endpoint {error.request.url.host} cannot be reached: {reason}", retryable=True
-        )
+        return UpstreamError(f"The model endpoint {error.request.url.host} cannot be reached: {reason}", retryable=True)
     if isinstance(error, openai.APIStatusError):
         return _from_status(error)
     return UpstreamError(f"The model endpoint gave an answer that is not understood: {error}", retryable=True)

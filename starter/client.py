@@ -112,9 +112,7 @@ class Starter:
     def __repr__(self) -> str:
         return f"Starter(namespace={self._client.namespace!r}, task_queue={self._task_queue!r})"
 
-    async def start(
-        self, request: ThreadRunRequest, *, key: str | None = None, run_id: str | None = None
-    ) -> str:
+    async def start(self, request: ThreadRunRequest, *, key: str | None = None, run_id: str | None = None) -> str:
         """Start a run and return its id.
 
         With a ``key``, starting again with the same key and tenant means the same run. ``run_id`` is for a run that
@@ -173,9 +171,7 @@ class Starter:
         """
         wanted = {"Status": status, "Thread": thread_id, "Assistant": assistant_id, "Tenant": tenant}
         terms = [f"WorkflowType = {_quoted(contract.THREAD_RUN)}"]
-        terms += [
-            f"Lockstitch{name} = {_quoted(value)}" for name, value in wanted.items() if value is not None
-        ]
+        terms += [f"Lockstitch{name} = {_quoted(value)}" for name, value in wanted.items() if value is not None]
         with _temporal_errors(self._client, ""):
             found = self._client.list_workflows(" AND ".join(terms), limit=limit, page_size=min(limit, 1000))
             return [await _snapshot(execution) async for execution in found]
@@ -268,9 +264,7 @@ def _check_answer(run_id: str, outputs: Sequence[ToolOutput], pending: set[str])
     if not given:
         raise AnswerRefused(run_id, "there are none.")
     if unknown := sorted(set(given) - pending):
-        raise AnswerRefused(
-            run_id, f"it does not wait for {', '.join(unknown)}; it waits for {sorted(pending)}."
-        )
+        raise AnswerRefused(run_id, f"it does not wait for {', '.join(unknown)}; it waits for {sorted(pending)}.")
     if len(set(given)) < len(given):
         raise AnswerRefused(run_id, "a call has two.")
     size = sum(len(output.output.encode()) for output in outputs)
@@ -301,7 +295,7 @@ def _quoted(value: str) -> str:
 
 async def _snapshot(execution: WorkflowExecution) -> RunSnapshot:
     attributes = execution.typed_search_attributes
-    pending = await execution.memo_value(contract.PENDING_MEMO, default=[], type_hint=list[PendingCall])
+    pending: Sequence[PendingCall] = await execution.memo_value(contract.PENDING_MEMO, default=[], type_hint=list[PendingCall])
     status = attributes.get(contract.STATUS) or "queued"
     if execution.status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
         status = "failed"  # terminated or timed out: nobody carries the run any more

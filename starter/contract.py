@@ -116,10 +116,7 @@ class NewMessage(BaseModel):
     """A message to add to a thread."""
 
     role: Literal["user", "assistant"]
-    content: (
-        Annotated[str, Field(min_length=1, max_length=256_000)]
-        | Annotated[list[ContentPart], Field(min_length=1)]
-    )
+    content: Annotated[str, Field(min_length=1, max_length=256_000)] | Annotated[list[ContentPart], Field(min_length=1)]
     attachments: list[Attachment] | None = None
     metadata: Metadata | None = None
 

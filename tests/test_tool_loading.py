@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from lockstitch.errors import HandlerMissing, ToolError, ToolNameTaken, ToolsNotLoadable
 from lockstitch.tools import Tool, ToolRegistry, tool
 
@@ -81,9 +82,7 @@ def test_a_registry_shows_what_is_in_it() -> None:
 
 
 def test_a_missing_handler_is_named_with_those_that_there_are() -> None:
-    with pytest.raises(
-        HandlerMissing, match="No handler named 'refund'; registered: cancel_order, lookup_order"
-    ):
+    with pytest.raises(HandlerMissing, match="No handler named 'refund'; registered: cancel_order, lookup_order"):
         ToolRegistry([lookup_order, cancel_order])["refund"]
 
 
@@ -162,6 +161,7 @@ def test_the_same_module_may_be_named_twice(write_module: WriteModule) -> None:
         ("shop_empty:nothing", "nothing in it is a tool"),
         ("shop_needs", "importing it failed: ModuleNotFoundError: No module named 'a_driver_not_installed'"),
         ("shop_crash", "importing it failed: ZeroDivisionError: division by zero"),
+        ("shop_script", "importing it failed: SystemExit: 2"),
         ("shop_syntax", "importing it failed: SyntaxError"),
         ("shop_unusable", "importing it failed: ToolSignatureUnsupported: The tool 'lookup' cannot be"),
         ("", "write package.module or package.module:attribute"),
@@ -177,6 +177,7 @@ def test_a_path_that_leads_to_no_tools_is_named_with_the_reason(
     write_module("shop_empty", "def plain(x: int) -> None: ...\nnothing = []")
     write_module("shop_needs", "import a_driver_not_installed")
     write_module("shop_crash", "1 / 0")
+    write_module("shop_script", "raise SystemExit(2)")
     write_module("shop_syntax", "def broken(")
     write_module("shop_unusable", "from lockstitch.tools import tool\n@tool\ndef lookup(x): ...")
 
@@ -199,15 +200,11 @@ def test_a_broken_entry_point_is_named_with_its_value(write_module: WriteModule,
     write_module("acme_other", TWO_TOOLS)
     install(tmp_path, "acme-broken", "orders = acme_other:gone")
 
-    with pytest.raises(
-        ToolsNotLoadable, match=r"'acme_other:gone \(entry point orders\)': there is no attribute"
-    ):
+    with pytest.raises(ToolsNotLoadable, match=r"'acme_other:gone \(entry point orders\)': there is no attribute"):
         ToolRegistry.load([])
 
 
-def test_an_installed_package_may_not_take_the_name_of_another_tool(
-    write_module: WriteModule, tmp_path: Path
-) -> None:
+def test_an_installed_package_may_not_take_the_name_of_another_tool(write_module: WriteModule, tmp_path: Path) -> None:
     write_module("acme_first", TWO_TOOLS)
     write_module("acme_rival", "from lockstitch.tools import tool\n@tool\ndef first() -> None: ...")
     install(tmp_path, "acme-rival", "rival = acme_rival")

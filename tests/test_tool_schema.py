@@ -12,11 +12,12 @@ from uuid import UUID
 
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker  # type: ignore[import-untyped]  # has no stubs
+from pydantic import BaseModel, ConfigDict, Field, HttpUrl
+from typing_extensions import TypedDict
+
 from lockstitch.errors import ToolSignatureUnsupported
 from lockstitch.tool_schema import HandlerSignature, read_signature
 from lockstitch.tools import ToolContext
-from pydantic import BaseModel, ConfigDict, Field, HttpUrl
-from typing_extensions import TypedDict
 
 if TYPE_CHECKING:
     from fractions import Fraction
@@ -291,9 +292,7 @@ def an_annotation_in_quotes(it: "str", anything: "ToolContext | None" = None) ->
 def a_free_form_dict(it: dict[str, Any]) -> None: ...
 
 
-@becomes_loose(
-    it={"type": "object", "additionalProperties": {"type": "integer"}, "description": "Default: {}."}
-)
+@becomes_loose(it={"type": "object", "additionalProperties": {"type": "integer"}, "description": "Default: {}."})
 def a_dict_of_numbers(it: dict[str, int] = {}) -> None: ...  # noqa: B006 - never changed
 
 
@@ -328,9 +327,7 @@ def a_bare_list(it: list, limit: int = 3) -> None: ...  # type: ignore[type-arg]
 
 
 ROWS = [*STRICT_ROWS, *LOOSE_ROWS]
-each_row = pytest.mark.parametrize(
-    ("function", "properties"), ROWS, ids=[function.__name__ for function, _ in ROWS]
-)
+each_row = pytest.mark.parametrize(("function", "properties"), ROWS, ids=[function.__name__ for function, _ in ROWS])
 each_strict_row = pytest.mark.parametrize(
     ("function", "properties"), STRICT_ROWS, ids=[function.__name__ for function, _ in STRICT_ROWS]
 )
@@ -410,9 +407,7 @@ def test_a_signature_becomes_the_schema_of_its_row(function: Function, propertie
 
 @each_row
 @pytest.mark.parametrize("nulls", [True, False], ids=["nulls", "values"])
-def test_arguments_that_fill_the_schema_are_accepted(
-    function: Function, properties: Properties, nulls: bool
-) -> None:
+def test_arguments_that_fill_the_schema_are_accepted(function: Function, properties: Properties, nulls: bool) -> None:
     signature = read(function)
     filled = Filler(signature.parameters, nulls).fill(signature.parameters)
 
@@ -424,9 +419,7 @@ def test_arguments_that_fill_the_schema_are_accepted(
 
 
 @each_strict_row
-def test_a_strict_schema_keeps_to_what_structured_outputs_allow(
-    function: Function, properties: Properties
-) -> None:
+def test_a_strict_schema_keeps_to_what_structured_outputs_allow(function: Function, properties: Properties) -> None:
     """Every object is closed and requires all it has; no keyword from outside the documented subset."""
     allowed = {"type", "enum", "const", "anyOf", "$ref", "$defs", "description", "pattern", "format"}
     allowed |= {"properties", "required", "additionalProperties", "items", "minItems", "maxItems"}
@@ -587,9 +580,7 @@ def generator(limit: int) -> Any:
     ],
     ids=lambda it: getattr(it, "__name__", ""),
 )
-def test_a_signature_that_a_model_cannot_fill_is_refused_with_what_to_do(
-    function: Function, says: str
-) -> None:
+def test_a_signature_that_a_model_cannot_fill_is_refused_with_what_to_do(function: Function, says: str) -> None:
     with pytest.raises(ToolSignatureUnsupported) as refused:
         read(function)
 

@@ -16,11 +16,12 @@ from typing import Annotated, Any
 from uuid import UUID
 
 import pytest
-from lockstitch.errors import ArgumentsInvalid, ToolError, ToolSignatureUnsupported
-from lockstitch.tools import Tool, ToolContext, ToolPolicy, tool
 from openai.types.beta.function_tool import FunctionTool
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from structlog.testing import capture_logs
+
+from lockstitch.errors import ArgumentsInvalid, ToolError, ToolSignatureUnsupported
+from lockstitch.tools import Tool, ToolContext, ToolPolicy, tool
 
 
 class Item(BaseModel):
@@ -322,9 +323,7 @@ def returning(value: Any, annotation: Any = Any) -> Callable[[], Any]:
         (math.nan, float, "null"),
     ],
 )
-async def test_a_result_becomes_an_output_that_a_model_can_read(
-    value: Any, annotation: Any, output: str
-) -> None:
+async def test_a_result_becomes_an_output_that_a_model_can_read(value: Any, annotation: Any, output: str) -> None:
     assert await call(returning(value, annotation)) == output
 
 
@@ -346,9 +345,7 @@ async def test_a_result_that_json_cannot_carry_is_an_error_that_says_so(value: A
 # --- arguments that do not fit
 
 
-def book(
-    days: int, items: list[Item], limit: Annotated[int, Field(ge=1)] = 5, mode: int | bool = False
-) -> None: ...
+def book(days: int, items: list[Item], limit: Annotated[int, Field(ge=1)] = 5, mode: int | bool = False) -> None: ...
 
 
 @pytest.mark.parametrize(

@@ -61,9 +61,7 @@ def ending_limits(policy: RunPolicy) -> Limits:
     return Limits(
         start_to_close_timeout=ENDING_TIMEOUT,
         heartbeat_timeout=policy.heartbeat_timeout,
-        retry_policy=RetryPolicy(
-            initial_interval=UPSTREAM_FIRST_RETRY, maximum_interval=UPSTREAM_LONGEST_WAIT
-        ),
+        retry_policy=RetryPolicy(initial_interval=UPSTREAM_FIRST_RETRY, maximum_interval=UPSTREAM_LONGEST_WAIT),
     )
 
 

@@ -42,7 +42,5 @@ class RunClock:
     def _finish(self, status: RunStatus, now: datetime) -> None:
         finished = {"status": status}
         self._meter.create_counter(RUNS_FINISHED, "Runs that ended.").add(1, finished)
-        duration = self._meter.create_histogram_float(
-            RUN_DURATION, "Time from the start of runs to their end.", "s"
-        )
+        duration = self._meter.create_histogram_float(RUN_DURATION, "Time from the start of runs to their end.", "s")
         duration.record((now - self._began).total_seconds(), finished)

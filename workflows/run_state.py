@@ -136,8 +136,7 @@ class RunState:
     def waiting_for_answers(self) -> list[PendingCall]:
         """The open calls that no handler will settle."""
         return [
-            PendingCall(call_id=call.call_id, name=call.name)
-            for call in _without_handler(self.open_calls.values())
+            PendingCall(call_id=call.call_id, name=call.name) for call in _without_handler(self.open_calls.values())
         ]
 
     def result(self, duration: timedelta) -> ThreadRunResult:
@@ -172,9 +171,7 @@ def next_step(state: RunState, policy: RunPolicy) -> Step:
         return Fail(state.fatal)
     if state.turn > policy.max_rounds:
         return Fail(
-            LastError(
-                code="server_error", message=f"The run asked for more than {policy.max_rounds} tool rounds."
-            )
+            LastError(code="server_error", message=f"The run asked for more than {policy.max_rounds} tool rounds.")
         )
     if not state.open_calls:
         return Submit(tuple(state.outputs.values()), tuple(state.failures.values()))

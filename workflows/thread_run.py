@@ -11,7 +11,6 @@
 
 import asyncio
 from contextlib import suppress
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -121,9 +120,7 @@ class ThreadRun:
         """Call the handlers of a round, all at once, and wait until every call of it is settled."""
         calls = [asyncio.create_task(self._call(call)) for call in step.to_handle]
         if step.to_wait_for:
-            workflow.upsert_memo(
-                {contract.PENDING_MEMO: [p.model_dump() for p in self.state.waiting_for_answers]}
-            )
+            workflow.upsert_memo({contract.PENDING_MEMO: [p.model_dump() for p in self.state.waiting_for_answers]})
         self._describe_pending()
         try:
             await workflow.wait_condition(lambda: self.state.round_is_over or any(map(_broke, calls)))
@@ -194,16 +191,13 @@ class ThreadRun:
         workflow.set_current_details(f"Status `{status}` since {self.clock.since:%Y-%m-%d %H:%M:%S} UTC.")
 
     def _describe_pending(self) -> None:
+        """Tell operators which calls are pending, since when, and who will settle them."""
         lines = [
-            f"- `{call.name}` ({call.call_id}): {'its handler runs' if call.policy else 'waits for an answer from outside'}"
+            f"- `{call.name}` ({call.call_id}): {'waits for outputs from outside' if call.policy is None else 'called'}"
             for call in self.state.open_calls.values()
         ]
-        since = f"{self.clock.since:%Y-%m-%d %H:%M:%S} UTC"
-        workflow.set_current_details(
-            "\n".join(
-                [f"Tool calls pending since {since}:", *lines] if lines else ["No tool call is pending."]
-            )
-        )
+        since = f"Tool calls pending since {self.clock.since:%Y-%m-%d %H:%M:%S} UTC:"
+        workflow.set_current_details("\n".join([since, *lines]) if lines else "No tool call is pending.")
 
 
 def _broke(task: "asyncio.Task[None]") -> bool:
@@ -226,5 +220,3 @@ def _handler_failure(error: ActivityError, max_attempts: int) -> tuple[str, int]
         return f"No answer from the worker that ran it ({cause}).", max_attempts
     return str(cause or error), max_attempts
 
-
-__all__ = ["ThreadRun"]

@@ -1,6 +1,6 @@
 """The protocol that every backend speaks: narrow, and each call safe to repeat."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Literal, Protocol
 
 from sqlalchemy import Connection
@@ -29,7 +29,7 @@ class Backend(Protocol):
         """Create the run, or find the one that an earlier call with this ``run_id`` created."""
         ...
 
-    def follow(self, run: RunRef, turn: int, attempt: int) -> AsyncIterator[Progress]:
+    def follow(self, run: RunRef, turn: int, attempt: int) -> AsyncGenerator[Progress, None]:
         """Follow the run through model turn number ``turn`` (from 1) until it stops.
 
         A turn that is recorded already yields nothing. What a broken earlier attempt left open is closed
@@ -37,9 +37,7 @@ class Backend(Protocol):
         """
         ...
 
-    async def submit(
-        self, run: RunRef, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]
-    ) -> None:
+    async def submit(self, run: RunRef, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]) -> None:
         """Give the run the outputs that it waits for; those that it has already are left as they are."""
         ...
 

@@ -22,9 +22,7 @@ from lockstitch.assistants.store.rows import Row
 
 def read_turn(connection: Connection, run: Row) -> ModelTurn:
     """Return the next turn of the run: the thread so far, and the run's own tool rounds."""
-    messages = threads.finished_messages(
-        connection, run["thread_id"], run["truncation_strategy"]["last_messages"]
-    )
+    messages = threads.finished_messages(connection, run["thread_id"], run["truncation_strategy"]["last_messages"])
     return ModelTurn(
         model=run["model"],
         instructions=run["instructions"],
@@ -65,10 +63,7 @@ def _data_url(connection: Connection, file_id: str) -> str:
 
 def _round(calls: list[Row]) -> ToolRound:
     return ToolRound(
-        tuple(
-            FunctionCall(call["call_id"], call["name"], call["arguments"], call["output"] or "")
-            for call in calls
-        )
+        tuple(FunctionCall(call["call_id"], call["name"], call["arguments"], call["output"] or "") for call in calls)
     )
 
 

@@ -1,7 +1,7 @@
 """Runs of our own server: threads in the store, turns by the model that this worker has."""
 
 import time
-from collections.abc import AsyncIterator, Container, Sequence
+from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
 
@@ -40,7 +40,7 @@ class LocalBackend:
             run = await self._database.write(lambda connection: _create(connection, run_id, request))
         return _reference(run, request.tenant)
 
-    async def follow(self, run: RunRef, turn: int, attempt: int) -> AsyncIterator[Progress]:
+    async def follow(self, run: RunRef, turn: int, attempt: int) -> AsyncGenerator[Progress, None]:
         """Take model turn number ``turn``, unless it has been taken."""
         row = await self._database.read(lambda connection: runs.find(connection, run.run_id))
         if row is None or row["turns"] >= turn or row["status"] not in ("queued", "in_progress"):
@@ -57,9 +57,7 @@ class LocalBackend:
                 for progress in writer.write(event):
                     yield progress
 
-    async def submit(
-        self, run: RunRef, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]
-    ) -> None:
+    async def submit(self, run: RunRef, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]) -> None:
         """Store outputs from outside and the error outputs, and queue the run if nothing is missing."""
         await self._database.write(lambda connection: _submit(connection, run.run_id, outputs, failures))
 
@@ -75,8 +73,8 @@ class LocalBackend:
         await self._database.write(
             lambda connection: runs.end(connection, run.run_id, status, int(time.time()), **values)
         )
-        stop = await self.retrieve(run)
-        return stop if stop.status != "queued" else RunStop(run=run, status=status, last_error=last_error)
+        row = await self._database.read(lambda connection: runs.find(connection, run.run_id))
+        return RunStop(run=run, status=status, last_error=last_error) if row is None else await self.retrieve(run)
 
 
 def _create(connection: Connection, run_id: str, request: ThreadRunRequest) -> Row:
@@ -121,7 +119,8 @@ def _submit(
 def _stop(connection: Connection, run: RunRef) -> RunStop:
     row = runs.find(connection, run.run_id)
     if row is None:
-        return RunStop(run=run, status="queued")
+        gone = LastError(code="invalid_request_error", message="The run was deleted with its thread.")
+        return RunStop(run=run, status="cancelled", last_error=gone)
     calls = _open_round(connection, row)
     message_ids = threads.message_ids_of_run(connection, run.run_id)
     text = threads.message_text(connection, message_ids[-1]) if message_ids else None
@@ -139,9 +138,7 @@ def _stop(connection: Connection, run: RunRef) -> RunStop:
 
 
 def _open_round(connection: Connection, run: Row) -> list[RequestedCall]:
-    open_steps = [
-        step["id"] for step in steps.open_steps(connection, run["id"]) if step["type"] == "tool_calls"
-    ]
+    open_steps = [step["id"] for step in steps.open_steps(connection, run["id"]) if step["type"] == "tool_calls"]
     found = tool_calls.of_steps(connection, open_steps)
     return [
         RequestedCall(call_id=call["call_id"], name=call["name"], outcome=call["outcome"])

@@ -55,7 +55,7 @@ class TurnWriter:
         Watchers saw the broken attempt's message begin, so they see it end; the thread keeps the finished one only.
         """
         now = _now()
-        broken = [step for step in steps.open_steps(connection, self._run["id"])]
+        broken = steps.open_steps(connection, self._run["id"])
         error = {"code": "server_error", "message": "The attempt was broken off; another follows."}
         events = runs.close_open_steps(connection, self._run["id"], "failed", now, error)
         for step in broken:
@@ -83,9 +83,7 @@ class TurnWriter:
                 yield from self._start_call(event)
             case ArgumentsDelta(index, delta):
                 self._calls[index].arguments += delta
-                yield _tell(
-                    "thread.run.step.delta", objects.call_arguments_delta(self._tool_step_id, index, delta)
-                )
+                yield _tell("thread.run.step.delta", objects.call_arguments_delta(self._tool_step_id, index, delta))
             case TurnFinished():
                 yield from self._finish(event)
 
@@ -171,9 +169,7 @@ class TurnWriter:
             "arguments": call.arguments,
         }
 
-    def _end_run(
-        self, connection: Connection, event: TurnFinished, usage: dict[str, int]
-    ) -> Sequence[NewEvent]:
+    def _end_run(self, connection: Connection, event: TurnFinished, usage: dict[str, int]) -> Sequence[NewEvent]:
         run = self._add_turn(connection, usage)
         if run is None:
             return []

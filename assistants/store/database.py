@@ -67,9 +67,7 @@ class Database:
 
     async def write(self, unit: Callable[[Connection], T]) -> T:
         """Run ``unit`` as one transaction and return what it returns; an exception rolls everything back."""
-        write = asyncio.get_running_loop().run_in_executor(
-            self._writer_thread, self._transact, self._writer, unit
-        )
+        write = asyncio.get_running_loop().run_in_executor(self._writer_thread, self._transact, self._writer, unit)
         # A caller that is cancelled must not learn less than the database did: the write goes on regardless.
         return await asyncio.shield(write)
 
@@ -79,10 +77,7 @@ class Database:
 
     async def version(self) -> int:
         """Return a number that changes whenever another connection, of any process, has written."""
-        return int(
-            self._transact(self._reader, lambda connection: connection.scalar(text("PRAGMA data_version")))
-            or 0
-        )
+        return int(self._transact(self._reader, lambda connection: connection.scalar(text("PRAGMA data_version"))) or 0)
 
     def _transact(self, engine: Engine, unit: Callable[[Connection], T]) -> T:
         try:

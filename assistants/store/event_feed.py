@@ -104,8 +104,6 @@ def _newest_position(connection: Connection) -> int:
 
 
 def _appended_after(connection: Connection, position: int) -> tuple[int, set[str]]:
-    query = select(run_events.c.run_id, func.max(run_events.c.position)).where(
-        run_events.c.position > position
-    )
-    found = {run_id: newest for run_id, newest in connection.execute(query.group_by(run_events.c.run_id))}
+    query = select(run_events.c.run_id, func.max(run_events.c.position)).where(run_events.c.position > position)
+    found: dict[str, int] = dict(connection.execute(query.group_by(run_events.c.run_id)).tuples().all())
     return max(found.values(), default=position), set(found)

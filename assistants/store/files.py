@@ -37,9 +37,7 @@ def chunk(connection: Connection, file_id: str, position: int) -> bytes | None:
 def content(connection: Connection, file_id: str) -> bytes:
     """Return the whole content; raises `ApiError` (404)."""
     get(connection, file_id)
-    query = (
-        select(file_chunks.c.data).where(file_chunks.c.file_id == file_id).order_by(file_chunks.c.position)
-    )
+    query = select(file_chunks.c.data).where(file_chunks.c.file_id == file_id).order_by(file_chunks.c.position)
     return b"".join(connection.scalars(query))
 
 

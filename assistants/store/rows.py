@@ -26,28 +26,24 @@ class PageCursor(NamedTuple):
 
 def add(connection: Connection, table: Table, values: Row) -> Row:
     """Insert one row and return it whole."""
-    return connection.execute(insert(table).values(values).returning(table)).mappings().one()
+    return connection.execute(insert(table).values(values).returning(table)).one()._asdict()
 
 
 def get(connection: Connection, table: Table, *where: ColumnElement[bool]) -> Row | None:
     """Return the one row for which ``where`` holds."""
-    return connection.execute(select(table).where(*where)).mappings().one_or_none()
+    row = connection.execute(select(table).where(*where)).one_or_none()
+    return None if row is None else row._asdict()
 
 
 def find(connection: Connection, query: Select[Any]) -> list[Row]:
     """Return all rows of a query."""
-    return list(connection.execute(query).mappings())
+    return [row._asdict() for row in connection.execute(query)]
 
 
-def change(
-    connection: Connection, table: Table, where: Sequence[ColumnElement[bool]], values: Row
-) -> Row | None:
+def change(connection: Connection, table: Table, where: Sequence[ColumnElement[bool]], values: Row) -> Row | None:
     """Change the one row for which ``where`` holds and return it whole; ``None`` where there is none."""
-    return (
-        connection.execute(update(table).where(*where).values(values).returning(table))
-        .mappings()
-        .one_or_none()
-    )
+    row = connection.execute(update(table).where(*where).values(values).returning(table)).one_or_none()
+    return None if row is None else row._asdict()
 
 
 def remove(connection: Connection, table: Table, *where: ColumnElement[bool]) -> bool:
@@ -55,9 +51,7 @@ def remove(connection: Connection, table: Table, *where: ColumnElement[bool]) ->
     return connection.execute(delete(table).where(*where)).rowcount > 0
 
 
-def page(
-    connection: Connection, table: Table, cursor: PageCursor, where: Iterable[ColumnElement[bool]] = ()
-) -> Page:
+def page(connection: Connection, table: Table, cursor: PageCursor, where: Iterable[ColumnElement[bool]] = ()) -> Page:
     """Return the rows that ``cursor`` asks for.
 
     The cursor's ids are places in the order of creation (``seq``), so rows that are added meanwhile move

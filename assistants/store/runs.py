@@ -110,9 +110,7 @@ def change(connection: Connection, run_id: str, *, when: Collection[RunStatus], 
     return rows.change(connection, runs, [runs.c.id == run_id, runs.c.status.in_(when)], values)
 
 
-def submit_outputs(
-    connection: Connection, thread_id: str, run_id: str, outputs: Sequence[ToolOutput], now: int
-) -> Row:
+def submit_outputs(connection: Connection, thread_id: str, run_id: str, outputs: Sequence[ToolOutput], now: int) -> Row:
     """Take the outputs that a run in ``requires_action`` asks for, all of them, and queue it again.
 
     Raises `ApiError` where the run is unknown, asks for nothing, or asks for other outputs; nothing is stored
@@ -127,9 +125,7 @@ def submit_outputs(
         raise refusals.wrong_outputs(wanted, got)
     for output in outputs:
         tool_calls.record_output(connection, run_id, output.tool_call_id, output.output, "answered")
-    queued = change(
-        connection, run_id, when=["requires_action"], values={"status": "queued", "required_action": None}
-    )
+    queued = change(connection, run_id, when=["requires_action"], values={"status": "queued", "required_action": None})
     if queued is None:
         raise refusals.outputs_not_accepted(find_status(connection, run_id))
     finished = complete_answered_step(connection, run_id, now)
@@ -219,9 +215,7 @@ def end(connection: Connection, run_id: str, status: RunStatus, now: int, **valu
         return None
     fence = event_log.claim(connection, run_id)
     events = close_open_steps(connection, run_id, status, now, row["last_error"])
-    event_log.append(
-        connection, run_id, [*events, NewEvent(f"thread.run.{status}", objects.run(row))], fence=fence
-    )
+    event_log.append(connection, run_id, [*events, NewEvent(f"thread.run.{status}", objects.run(row))], fence=fence)
     return row
 
 

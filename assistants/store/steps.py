@@ -58,9 +58,7 @@ def open_steps(connection: Connection, run_id: str) -> Sequence[Row]:
 
 def completed_tool_steps(connection: Connection, run_id: str) -> list[list[Row]]:
     """Return the calls of each tool round that the run has finished, oldest first."""
-    finished = [
-        step["id"] for step in _of_run(connection, run_id, "completed") if step["type"] == "tool_calls"
-    ]
+    finished = [step["id"] for step in _of_run(connection, run_id, "completed") if step["type"] == "tool_calls"]
     calls = tool_calls.of_steps(connection, finished)
     return [calls[step_id] for step_id in finished]
 

@@ -109,9 +109,7 @@ def get_message(connection: Connection, thread_id: str, message_id: str) -> Row:
     return row
 
 
-def list_messages(
-    connection: Connection, thread_id: str, cursor: PageCursor, run_id: str | None = None
-) -> Page:
+def list_messages(connection: Connection, thread_id: str, cursor: PageCursor, run_id: str | None = None) -> Page:
     """Return a page of the thread's messages, of one run only where ``run_id`` is given; raises `ApiError` (404)."""
     get(connection, thread_id)
     where = [messages.c.thread_id == thread_id]
@@ -134,9 +132,7 @@ def finished_messages(connection: Connection, thread_id: str, last: int | None =
 
 def message_ids_of_run(connection: Connection, run_id: str) -> list[str]:
     """Return the ids of the messages that the run wrote, oldest first."""
-    return list(
-        connection.scalars(select(messages.c.id).where(messages.c.run_id == run_id).order_by(messages.c.seq))
-    )
+    return list(connection.scalars(select(messages.c.id).where(messages.c.run_id == run_id).order_by(messages.c.seq)))
 
 
 def message_text(connection: Connection, message_id: str) -> str:

@@ -24,9 +24,7 @@ def get(connection: Connection, run_id: str, call_id: str) -> Row | None:
 def begin_attempt(connection: Connection, run_id: str, call_id: str) -> Row | None:
     """Count one more attempt of a handler and return the call; a call that has an output is left as it is."""
     values = {"attempts": tool_calls.c.attempts + 1}
-    begun = rows.change(
-        connection, tool_calls, [*_is(run_id, call_id), tool_calls.c.output.is_(None)], values
-    )
+    begun = rows.change(connection, tool_calls, [*_is(run_id, call_id), tool_calls.c.output.is_(None)], values)
     return begun or get(connection, run_id, call_id)
 
 

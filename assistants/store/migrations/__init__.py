@@ -11,8 +11,8 @@ def upgrade(connection: Connection) -> None:
     """Apply the migrations that are missing, as part of the connection's transaction."""
     if _revision(connection) == NEWEST:
         return
-    from alembic import command  # noqa: PLC0415 - costs a third of a second, and is rarely needed
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic import command
+    from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
@@ -23,4 +23,5 @@ def upgrade(connection: Connection) -> None:
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    return connection.scalar(text("SELECT version_num FROM alembic_version"))
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
