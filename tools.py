@@ -18,6 +18,7 @@
 """
 
 import asyncio
+import dataclasses
 import importlib
 import inspect
 import json
@@ -30,17 +31,18 @@ from importlib import metadata
 from typing import Any, Literal, Self, TypedDict, TypeVar, Unpack, overload
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
 from lockstitch.errors import (
-    ArgumentsInvalid,
     HandlerMissing,
     ToolError,
     ToolNameTaken,
     ToolSignatureUnsupported,
     ToolsNotLoadable,
 )
+from lockstitch.tool_arguments import read_arguments
+from lockstitch.tool_policy import ToolPolicy
 from lockstitch.tool_schema import HandlerSignature, read_signature
 
 ENTRY_POINT_GROUP = "lockstitch.tools"
@@ -54,32 +56,6 @@ _IMPORT_PATH = re.compile(r"(?P<module>\w+(\.\w+)*)(:(?P<attribute>\w+(\.\w+)*))
 _ATTRIBUTE = "__lockstitch_tool__"
 _ZERO = timedelta()
 _WHAT_TO_DO = "decorate a function with @tool"
-
-
-class ToolPolicy(BaseModel):
-    """How often and for how long a tool call is tried, and what happens when it fails for good."""
-
-    model_config = ConfigDict(frozen=True)
-
-    timeout: timedelta = Field(default=timedelta(seconds=60), gt=_ZERO)
-    """Of one attempt."""
-    max_attempts: int = Field(default=3, ge=1)
-    initial_interval: timedelta = Field(default=timedelta(seconds=1), gt=_ZERO)
-    """Between the first attempt and the second; each later pause is ``backoff`` times the one before."""
-    backoff: float = Field(default=2.0, ge=1.0)
-    max_interval: timedelta = Field(default=timedelta(seconds=30), gt=_ZERO)
-    on_failure: Literal["error_output", "fail_run"] = "error_output"
-    """``error_output``: the model sees the error and goes on; ``fail_run``: the run ends as failed."""
-    retry_safe: bool = True
-    """May the handler run again when it is unknown whether the last attempt took effect?"""
-    task_queue: str | None = None
-    """Where the handler's workers listen; None: where the run's own worker does."""
-
-    @model_validator(mode="after")
-    def _intervals_in_order(self) -> Self:
-        if self.max_interval < self.initial_interval:
-            raise ValueError("max_interval must not be shorter than initial_interval")
-        return self
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +73,7 @@ class ToolContext:
     deadline: datetime
     """When this attempt times out; aware."""
     heartbeat: Callable[..., None]
-    """Say that a long call still makes progress; a sync handler calls it from its own thread."""
+    """Say that a long call still makes progress; works from a sync handler's thread too."""
     log: FilteringBoundLogger
 
     def __post_init__(self) -> None:
@@ -172,7 +148,9 @@ class Tool:
         name = given.pop("name", getattr(function, "__name__", type(function).__name__))
         description = given.pop("description", None)
         non_retryable = given.pop("non_retryable", ())
-        _check_name(name)
+        if not _NAME.fullmatch(name):
+            problem = "a name has 1 to 64 letters, digits, _ or -; choose one with @tool(name=...)."
+            raise ToolSignatureUnsupported(name, problem)
         signature = read_signature(function, name=name, context_type=ToolContext)
         return cls(
             name=name,
@@ -218,11 +196,13 @@ class Tool:
         rest. Raises ArgumentsInvalid before the handler ran, ToolError for a result that JSON cannot carry,
         and whatever the handler raises.
         """
-        arguments = _arguments(self._signature, arguments_json)
+        arguments = read_arguments(self._signature, arguments_json)
+        is_async = inspect.iscoroutinefunction(self.function)
         if self._signature.context_parameter is not None:
-            arguments[self._signature.context_parameter] = context
+            arguments[self._signature.context_parameter] = context if is_async else _for_thread(context)
+        run = self.function if is_async else _run_in_thread(self.function)
         try:
-            return self._signature.output(await _run(self.function, arguments))
+            return self._signature.output(await run(**arguments))
         except SystemExit as exit_:  # must not end the process that serves other runs
             raise ToolError(f"The tool {self.name!r} tried to exit the process ({exit_}).") from exit_
 
@@ -262,13 +242,6 @@ def _tool_or_none(value: object) -> Tool | None:
     return found if isinstance(found, Tool) else None
 
 
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name):
-        raise ToolSignatureUnsupported(
-            name, "a name has 1 to 64 letters, digits, _ or -; choose one with @tool(name=...)."
-        )
-
-
 def _policy(name: str, options: dict[str, Any]) -> ToolPolicy:
     if unknown := options.keys() - ToolPolicy.model_fields.keys():
         raise TypeError(f"tool() has no option {', '.join(sorted(unknown))}")
@@ -281,106 +254,28 @@ def _policy(name: str, options: dict[str, Any]) -> ToolPolicy:
         raise ToolError(f"The tool {name!r} cannot be registered: {problems}.") from invalid
 
 
-async def _run(function: Handler, arguments: dict[str, Any]) -> Any:
-    if inspect.iscoroutinefunction(function):
-        return await function(**arguments)
-    result = await asyncio.to_thread(_run_in_thread, function, arguments)
-    return await result if inspect.isawaitable(result) else result
+def _for_thread(context: ToolContext) -> ToolContext:
+    """The context with heartbeats that a thread may send: those of an async activity belong to its loop."""
+    loop = asyncio.get_running_loop()
+
+    def heartbeat(*details: Any) -> None:
+        loop.call_soon_threadsafe(context.heartbeat, *details)
+
+    return dataclasses.replace(context, heartbeat=heartbeat)
 
 
-def _run_in_thread(function: Handler, arguments: dict[str, Any]) -> Any:
-    try:
-        return function(**arguments)
-    except StopIteration as error:  # a future cannot carry it: before Python 3.12 its awaiter waits forever
-        raise RuntimeError("the handler raised StopIteration") from error
+def _run_in_thread(function: Handler) -> Handler:
+    def call(**arguments: Any) -> Any:
+        try:
+            return function(**arguments)
+        except StopIteration as error:  # no future carries it: before Python 3.12 its awaiter waits forever
+            raise RuntimeError("the handler raised StopIteration") from error
 
+    async def run(**arguments: Any) -> Any:
+        result = await asyncio.to_thread(call, **arguments)
+        return await result if inspect.isawaitable(result) else result
 
-# --- arguments that do not fit, said to the model
-
-_LONGEST_PROBLEM = 930  # bytes; with the sentence around it about 1 KB
-
-
-def _arguments(signature: HandlerSignature, arguments_json: str) -> dict[str, Any]:
-    known = list(signature.parameters["properties"])
-    try:
-        given = json.loads(arguments_json.strip() or "{}", parse_constant=_refuse_constant)
-        if isinstance(given, dict):
-            return signature.keyword_arguments(given)
-        problem = f"expected a JSON object with {_names(known)}, got {_shown(given)}"
-    except ValidationError as invalid:
-        problem = _problems(invalid, given, known)
-    except ValueError as error:
-        problem = f"they are not valid JSON ({error}); got {_clipped(arguments_json, 200)}"
-    except RecursionError:
-        problem = "they are nested too deeply"
-    # A model may send half of a surrogate pair; what goes back to it must be UTF-8.
-    said = problem.encode("utf-8", "backslashreplace")[:_LONGEST_PROBLEM].decode(errors="ignore")
-    raise ArgumentsInvalid(signature.name, said)
-
-
-def _refuse_constant(constant: str) -> Any:
-    raise ValueError(f"{constant} is no JSON number")
-
-
-def _problems(invalid: ValidationError, given: Any, known: Sequence[str]) -> str:
-    """Say for each field what was expected and what came, one line per field."""
-    said: dict[str, list[str]] = {}
-    came: dict[str, str] = {}
-    for error in invalid.errors(include_url=False, include_context=False):
-        path = _clipped(_path(error["loc"], given) or "arguments", 100)
-        expected = _expected(error["type"], error["msg"], known if len(error["loc"]) == 1 else ())
-        if expected not in said.setdefault(path, []):
-            said[path].append(expected)
-        if error["type"] != "missing":
-            came[path] = f"; got {_shown(error['input'])}"
-    lines = [_clipped(f"{path}: {', or '.join(said[path])}", 300) + came.get(path, "") for path in said]
-    return _first_lines(lines)
-
-
-def _first_lines(lines: Sequence[str]) -> str:
-    shown: list[str] = []
-    for line in lines:
-        if shown and len("\n".join([*shown, line])) > _LONGEST_PROBLEM - 50:
-            break
-        shown.append(line)
-    left = len(lines) - len(shown)
-    return "\n".join([*shown, *([f"and {left} more problems"] if left else [])])
-
-
-def _expected(kind: str, message: str, known: Sequence[str]) -> str:
-    match kind:
-        case "missing":
-            return "required, but missing"
-        case "extra_forbidden":
-            return "no such argument" + (f"; the function takes {_names(known)}" if known else "")
-    return message[:1].lower() + message[1:]
-
-
-def _path(location: Sequence[int | str], given: Any) -> str:
-    """Where in the arguments an error is, without the parts of its location that name a union's branch."""
-    path, here = "", given
-    for position, part in enumerate(location):
-        is_last = position == len(location) - 1
-        if isinstance(here, list) and isinstance(part, int):
-            path, here = f"{path}[{part}]", here[part] if part < len(here) else None
-        elif isinstance(here, dict) and isinstance(part, str) and (part in here or is_last):
-            path, here = f"{path}.{part}" if path else part, here.get(part)
-    return path
-
-
-def _shown(value: Any) -> str:
-    return _clipped(json.dumps(value, ensure_ascii=False, default=repr), 80)
-
-
-def _clipped(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "\u2026"
-
-
-def _names(known: Sequence[str]) -> str:
-    return _clipped(", ".join(known) or "no arguments", 150)
-
-
-# --- the registry
+    return run
 
 
 class ToolRegistry:

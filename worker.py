@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
+from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.worker import Worker
@@ -34,6 +36,9 @@ after that worker was killed."""
 HEARTBEAT_THROTTLE = timedelta(seconds=2)
 """The SDK sends heartbeats at most so often; a cancellation reaches a handler with the next one."""
 
+HANDLER_THREADS = 200
+"""How many handlers that are not async run at a time; one that was given up at its timeout keeps its thread."""
+
 COUNT_SECONDS = 5.0
 
 # The sandbox loads a workflow's modules anew for every run, but for those that change nothing.
@@ -46,6 +51,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
     Raises `LockstitchError` where a setting is wrong or something it needs is missing, before it takes any work.
     """
     tools = ToolRegistry.load(config.tools)
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(HANDLER_THREADS, "handler"))
     listener = listen(
         config.metrics_host,
         config.metrics_port,
@@ -131,7 +137,10 @@ def _model(config: Config) -> Model:
     from lockstitch.assistants.model.endpoint import OpenAIEndpoint
 
     return OpenAIEndpoint(
-        base_url=config.openai_base_url or None, api_key=config.openai_api_key or "none", api=config.model_api
+        base_url=config.openai_base_url,
+        api_key=config.openai_api_key or "none",  # servers without keys take any, and the SDK wants one
+        timeout=config.model_timeout,
+        api=config.model_api,
     )
 
 
@@ -140,12 +149,12 @@ async def ensure_search_attributes(client: Client) -> None:
     service, namespace = client.operator_service, client.namespace
     known = await service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
     missing = {
-        key.name: key._metadata_type for key in contract.SEARCH_ATTRIBUTES if key.name not in known.custom_attributes
+        key.name: IndexedValueType.ValueType(key.indexed_value_type)
+        for key in contract.SEARCH_ATTRIBUTES
+        if key.name not in known.custom_attributes
     }
     if missing:
-        await service.add_search_attributes(
-            AddSearchAttributesRequest(namespace=namespace, search_attributes=missing)  # type: ignore[arg-type]
-        )
+        await service.add_search_attributes(AddSearchAttributesRequest(namespace=namespace, search_attributes=missing))
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from typing import Literal
 from pydantic import BaseModel, Field
 
 from lockstitch.starter.contract import LastError, RunStatus, ThreadRunRequest, ToolOutcome, ToolOutput, Usage
-from lockstitch.tools import ToolPolicy
+from lockstitch.tool_policy import ToolPolicy
 
 
 class RunRef(BaseModel):

@@ -14,7 +14,8 @@ from lockstitch.activities.messages import EndRun, RunRef, RunStop, StartRun, Su
 from lockstitch.activities.upstream_errors import raise_for_temporal
 from lockstitch.assistants.store.database import Database
 from lockstitch.errors import LockstitchError
-from lockstitch.tools import ToolPolicy, ToolRegistry
+from lockstitch.tool_policy import ToolPolicy
+from lockstitch.tools import ToolRegistry
 
 
 class RunActivities:

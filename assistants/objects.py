@@ -7,6 +7,8 @@ traffic of the real API differ, the object carries the fields of both.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lockstitch.starter.contract import ToolParam
+
 Row = Mapping[str, Any]
 Object = dict[str, Any]
 
@@ -29,6 +31,11 @@ def assistant(row: Row) -> Object:
         "reasoning_effort": row["reasoning_effort"],
         "response_format": row["response_format"] or "auto",
     }
+
+
+def tools(given: Iterable[ToolParam]) -> list[Object]:
+    """Tools as they stand in an assistant or a run: with the defaults that the API fills in."""
+    return [tool.model_dump(mode="json", exclude_none=True) for tool in given]
 
 
 def thread(row: Row) -> Object:

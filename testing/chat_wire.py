@@ -130,8 +130,8 @@ class ChatWriter:
                 return self._chunk(json.dumps({"tool_calls": [call]}))
             case ArgumentsDelta(index, delta):
                 self._calls[index]["function"]["arguments"] += delta
-                call = f'{{"index":{index},"function":{{"arguments":{json.dumps(delta)}}}}}'
-                return self._chunk(f'{{"tool_calls":[{call}]}}')
+                more = f'{{"index":{index},"function":{{"arguments":{json.dumps(delta)}}}}}'
+                return self._chunk(f'{{"tool_calls":[{more}]}}')
             case TurnFinished():
                 return self._finish(event)
 

@@ -51,11 +51,11 @@ def model_endpoint_app(model: Model, *, responses: bool = True, api_key: str | N
     return Starlette(routes=routes, exception_handlers={404: _not_found})
 
 
-class _ConnectionBroken(Exception):  # noqa: N818 - a fact that ends the connection, caught by nobody
+class _ConnectionBroken(Exception):
     """Leaves the answer unfinished, so that the server closes the connection."""
 
 
-class _Refused(Exception):  # noqa: N818 - carries the answer
+class _Refused(Exception):
     """The request is answered without the model."""
 
     def __init__(self, answer: Response) -> None:

@@ -458,6 +458,24 @@ def test_a_test_can_see_heartbeats_and_log_lines() -> None:
     assert lines[0].items() >= {"event": "counted", "tool": "add", "rows": 3}.items()
 
 
+async def test_a_heartbeat_of_a_sync_handler_reaches_the_loop() -> None:
+    """Temporal records the heartbeats of an async activity on its event loop only."""
+    beats: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+
+    def on_loop(*details: Any) -> None:
+        assert asyncio.get_running_loop() is loop
+        beats.put_nowait(details)
+
+    def count(context: ToolContext) -> None:
+        context.heartbeat("rows", 3)
+
+    await call(count, heartbeat=on_loop)
+
+    async with asyncio.timeout(5):
+        assert await beats.get() == ("rows", 3)
+
+
 def test_a_context_cannot_be_changed() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         ToolContext.for_test().attempt = 2  # type: ignore[misc]  # that is the case

@@ -6,7 +6,7 @@ from typing import Any, TypedDict
 from temporalio.common import RetryPolicy
 
 from lockstitch.starter.contract import RunPolicy
-from lockstitch.tools import ToolPolicy
+from lockstitch.tool_policy import ToolPolicy
 
 
 class Limits(TypedDict):

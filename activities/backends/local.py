@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from lockstitch.activities.backends.base import Progress
 from lockstitch.activities.backends.conversation import read_turn
 from lockstitch.activities.backends.local_turn import TurnWriter
+from lockstitch.activities.backends.metered import metered_turn
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
 from lockstitch.assistants import objects
 from lockstitch.assistants.model.turn import Model
@@ -52,7 +53,7 @@ class LocalBackend:
         if request.max_completion_tokens == 0 or _prompt_is_spent(row):
             yield writer.out_of_tokens
             return
-        async with aclosing(self._model.stream(request)) as events:  # type: ignore[type-var]  # generators close
+        async with aclosing(metered_turn(self._model, request, self.name)) as events:
             async for event in events:
                 for progress in writer.write(event):
                     yield progress

@@ -11,6 +11,7 @@ from typing import Any, Final
 from lockstitch.assistants.model.clues import Clue, Clues
 from lockstitch.assistants.model.schemas import (
     Schema,
+    has_form,
     invented_number,
     invented_text,
     is_free_text,
@@ -200,9 +201,7 @@ class _Filler:
     def _flag(self, path: str) -> Any:
         """True if all telling words of the name are in the message, False if they are negated there."""
         wanted = {word.stem for word in words(_name(path)) if word.text not in _FLAG_WORDS}
-        assigned = self._clues.assigned(
-            _name(path), lambda text: text.lower() in ("true", "yes", "false", "no")
-        )
+        assigned = self._clues.assigned(_name(path), lambda text: text.lower() in ("true", "yes", "false", "no"))
         if assigned is not None:
             return assigned.lower() in ("true", "yes")
         said = self._clues.words
@@ -214,11 +213,7 @@ class _Filler:
     def _text(self, schema: Schema, path: str, again: bool) -> Any:
         name = _name(path)
         form = text_format(schema, name)
-
-        def fits(text: str) -> bool:
-            return text_fits(schema, text) and (not form.startswith("date") or text[:4].isdigit())
-
-        assigned = self._clues.assigned(name, fits)
+        assigned = self._clues.assigned(name, lambda text: text_fits(schema, text) and has_form(form, text))
         if assigned is not None:
             return assigned
         kinds = text_kinds(schema, name, again=again)

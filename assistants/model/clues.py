@@ -10,7 +10,7 @@ from typing import Literal
 
 from lockstitch.assistants.model.wording import STOP_WORDS, Word, words
 
-ClueKind = Literal["quoted", "email", "url", "date", "time", "identifier", "number", "name", "opening"]
+ClueKind = Literal["quoted", "email", "url", "date", "time", "uuid", "identifier", "number", "name", "opening"]
 """``name`` is a run of capitalised words, ``opening`` a capitalised word that begins a sentence."""
 
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -35,6 +35,7 @@ _PATTERNS: tuple[tuple[ClueKind, re.Pattern[str]], ...] = (
     ("date", re.compile(rf"\b{_DAY} (?:of )?{_MONTH}(?:,? {_YEAR})?\b")),
     ("date", re.compile(rf"\b{_MONTH}(?: {_YEAR}\b)?")),
     ("time", re.compile(r"(?:\b|(?<=T))(?P<value>[01]?\d:[0-5]\d|2[0-3]:[0-5]\d)(?::\d\d)?Z?\b")),
+    ("uuid", re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b")),
     ("identifier", re.compile(r"\b(?=[\w-]*[A-Za-z])(?=[\w-]*\d)[A-Za-z0-9]+(?:[-_][A-Za-z0-9]+)*\b")),
     ("number", re.compile(r"(?<![\w.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?!\w)")),
     ("name", re.compile(r"\b[A-ZÀ-ÖØ-Þ][\w'-]*(?: [A-ZÀ-ÖØ-Þ][\w'-]*)*")),
@@ -101,9 +102,7 @@ class Clues:
 
         ``names`` maps a property's path to the stems of its name.
         """
-        without = {
-            path: stems for path, stems in names.items() if all(clue.owner != path for clue in self._clues)
-        }
+        without = {path: stems for path, stems in names.items() if all(clue.owner != path for clue in self._clues)}
         for side in ("before", "after"):
             for clue in self._clues:
                 if clue.kind in kinds and not clue.owner and not clue.used:

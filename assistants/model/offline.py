@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lockstitch.assistants.model.arguments import fill_answer, fill_arguments
 from lockstitch.assistants.model.call_ids import random_call_id
-from lockstitch.assistants.model.tokens import count_prompt, count_tokens, first_tokens
+from lockstitch.assistants.model.tokens import count_prompt, count_tokens, first_tokens, load_vocabulary
 from lockstitch.assistants.model.turn import (
     ArgumentsDelta,
     CallStarted,
@@ -55,6 +55,7 @@ class OfflineModel:
 
     def __init__(self, new_call_id: Callable[[], str] = random_call_id) -> None:
         self._new_call_id = new_call_id
+        load_vocabulary()
 
     def __repr__(self) -> str:
         return "OfflineModel()"

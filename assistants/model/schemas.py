@@ -24,6 +24,16 @@ _BY_FORMAT: Mapping[str, tuple[ClueKind, ...]] = {
     "email": ("email",),
     "uri": ("url",),
     "url": ("url",),
+    "uuid": ("uuid",),
+}
+_FORMS: Mapping[str, str] = {
+    "date": r"^\d{4}-\d\d-\d\d$",
+    "date-time": r"^\d{4}-\d\d-\d\dT",
+    "time": r"^\d?\d:\d\d",
+    "email": "@",
+    "uri": "://",
+    "url": "://",
+    "uuid": r"^[\da-fA-F-]{36}$",
 }
 _INVENTED: Mapping[str, str] = {
     "date": "2026-01-01",
@@ -53,9 +63,7 @@ def plain_schema(schema: Schema, root: Schema) -> Schema:
 def _target(root: Schema, reference: str) -> Schema:
     target: Any = root
     for step in filter(None, reference.removeprefix("#").split("/")):
-        target = (
-            target.get(step.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
-        )
+        target = target.get(step.replace("~1", "/").replace("~0", "~"), {}) if isinstance(target, dict) else {}
     return target if isinstance(target, dict) else {}
 
 
@@ -148,12 +156,17 @@ def text_kinds(schema: Schema, name: str, *, again: bool) -> tuple[ClueKind, ...
     if is_free_text(name) or name.lower() == "code" or kinds:
         return (*kinds, "quoted")
     if {word.text for word in words(name)} & _ID_WORDS:
-        return ("identifier", "number", "quoted", *_if(again, "name"))
+        return ("identifier", "number", "uuid", "quoted", *_if(again, "name"))
     return ("quoted", "name", *_if(again, "identifier", "date", "email", "url", "opening"))
 
 
 def _if(wanted: bool, *kinds: ClueKind) -> tuple[ClueKind, ...]:
     return kinds if wanted else ()
+
+
+def has_form(form: str, text: str) -> bool:
+    """Whether a text looks as a format wants it."""
+    return re.search(_FORMS.get(form, ""), text) is not None
 
 
 def text_fits(schema: Schema, text: str) -> bool:

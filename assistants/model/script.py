@@ -65,7 +65,7 @@ from pydantic import (
 )
 
 from lockstitch.assistants.model.call_ids import random_call_id
-from lockstitch.assistants.model.tokens import count_prompt, count_tokens
+from lockstitch.assistants.model.tokens import count_prompt, count_tokens, load_vocabulary
 from lockstitch.assistants.model.turn import (
     ArgumentsDelta,
     CallStarted,
@@ -204,6 +204,7 @@ class ScriptedModel:
         self._source = source
         self._new_call_id = new_call_id
         self._served = [0] * len(self._turns)
+        load_vocabulary()
 
     @classmethod
     def from_file(cls, path: str | Path) -> "ScriptedModel":

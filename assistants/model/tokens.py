@@ -1,9 +1,9 @@
 """Token counts by OpenAI's o200k vocabulary, which is bundled: nothing is downloaded."""
 
+import warnings
 from collections.abc import Iterator
 from functools import cache
-
-import bpe_openai  # type: ignore[import-untyped]  # the package has no stubs
+from typing import Any
 
 from lockstitch.assistants.model.turn import ModelTurn
 
@@ -12,8 +12,14 @@ _PIECE = 50_000
 
 
 @cache
-def _encoding() -> bpe_openai.Encoding:
-    return bpe_openai.get_encoding("o200k_base")
+def load_vocabulary() -> Any:
+    """Load the vocabulary, once per process: it takes about a second, so do it before the first turn."""
+    with warnings.catch_warnings():
+        # The package reads its data in a way that Python 3.11 and 3.12 call deprecated.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import bpe_openai  # type: ignore[import-untyped]  # no stubs
+
+        return bpe_openai.get_encoding("o200k_base")
 
 
 def _pieces(text: str) -> Iterator[str]:
@@ -22,16 +28,16 @@ def _pieces(text: str) -> Iterator[str]:
 
 def count_tokens(text: str) -> int:
     """How many tokens ``text`` is."""
-    return sum(len(_encoding().encode_ordinary(piece)) for piece in _pieces(text))
+    return sum(len(load_vocabulary().encode_ordinary(piece)) for piece in _pieces(text))
 
 
 def first_tokens(text: str, limit: int) -> str:
     """The beginning of ``text`` that fits into ``limit`` tokens, without half a character at its end."""
     kept: list[int] = []
     for piece in _pieces(text):
-        kept += _encoding().encode_ordinary(piece)
+        kept += load_vocabulary().encode_ordinary(piece)
         if len(kept) > limit:
-            return str(_encoding().decode(kept[: max(limit, 0)], errors="ignore"))
+            return str(load_vocabulary().decode(kept[: max(limit, 0)], errors="ignore"))
     return text
 
 

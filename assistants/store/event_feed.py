@@ -1,19 +1,27 @@
 """Tells watchers that a run has new events, whichever process appended them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, suppress
 from typing import Self
 
 from sqlalchemy import Connection, func, select
 
+from lockstitch import telemetry
 from lockstitch.assistants.store import event_log
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import LoggedEvent
 from lockstitch.assistants.store.schema import run_events
+from lockstitch.errors import StoreUnavailable
 
 POLL_SECONDS = 0.01
 """How often the database is asked whether anybody wrote; SQLite answers in microseconds and cannot call."""
+
+PAUSE_SECONDS = 0.5
+"""How long the feed waits before it asks a database that could not be read again."""
+
+READ_AT_ONCE = 500
+"""Events that a watcher reads and holds at a time."""
 
 
 class EventFeed:
@@ -27,6 +35,7 @@ class EventFeed:
         self._database = database
         self._wakers: dict[str, set[asyncio.Event]] = {}
         self._watched = asyncio.Event()
+        self._dismissed = False
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -49,25 +58,47 @@ class EventFeed:
 
         With an ``idle_timeout`` (seconds), ``None`` is yielded whenever nothing came for so long.
         """
+        async with aclosing(self.batches(run_id, after, idle_timeout=idle_timeout)) as batches:
+            async for batch in batches:
+                for logged in batch:
+                    yield logged
+                if not batch:
+                    yield None
+
+    async def batches(
+        self, run_id: str, after: int = 0, *, idle_timeout: float | None = None
+    ) -> AsyncGenerator[list[LoggedEvent], None]:
+        """Yield what `watch` yields, all that is there at a time; an empty list whenever nothing came for so long.
+
+        Ends when `dismiss` is called; raises `StoreUnavailable`.
+        """
         waker = asyncio.Event()
         self._wakers.setdefault(run_id, set()).add(waker)
         self._watched.set()
         try:
-            while True:
+            while not self._dismissed:
                 waker.clear()
-                for logged in await self._read(run_id, after):
-                    after = logged.seq
-                    waker.set()  # there may be more than one reading takes
-                    yield logged
+                if batch := await self._read(run_id, after):
+                    after = batch[-1].seq
+                    yield batch
+                if len(batch) == READ_AT_ONCE:
+                    continue
                 try:
                     await asyncio.wait_for(waker.wait(), idle_timeout)
                 except TimeoutError:
-                    yield None
+                    yield []
         finally:
             self._forget(run_id, waker)
 
+    def dismiss(self) -> None:
+        """End every watch, and at once each that is still to come: the process is about to stop."""
+        self._dismissed = True
+        self._wake(self._wakers)
+
     async def _read(self, run_id: str, after: int) -> list[LoggedEvent]:
-        return await self._database.read(lambda connection: event_log.after(connection, run_id, after))
+        return await self._database.read(
+            lambda connection: event_log.after(connection, run_id, after, limit=READ_AT_ONCE)
+        )
 
     def _forget(self, run_id: str, waker: asyncio.Event) -> None:
         wakers = self._wakers[run_id]
@@ -78,6 +109,15 @@ class EventFeed:
             self._watched.clear()
 
     async def _follow(self) -> None:
+        while True:
+            try:
+                await self._look_out()
+            except StoreUnavailable as error:
+                telemetry.log.warning("event_feed_interrupted", error=str(error))
+                self._wake(self._wakers)  # each watcher learns for itself whether its run can be read
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _look_out(self) -> None:
         position, version = await self._database.read(_newest_position), -1
         while True:
             if not self._watched.is_set():

@@ -63,6 +63,8 @@ def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEven
 def _run_values(new: NewRun, assistant: Row) -> dict[str, Any]:
     parameters = new.parameters
     given = parameters.model_dump(mode="json", by_alias=True, exclude_unset=True)
+    if parameters.tools is not None:
+        given["tools"] = objects.tools(parameters.tools)
     overridden = {name: assistant[name] if given.get(name) is None else given[name] for name in _OVERRIDABLE}
     instructions = assistant["instructions"] if parameters.instructions is None else parameters.instructions
     parts = [part for part in (instructions, parameters.additional_instructions) if part]

@@ -28,6 +28,12 @@ def get(connection: Connection, thread_id: str) -> Row:
     return row
 
 
+def change(connection: Connection, thread_id: str, values: Row) -> Row:
+    """Write new values into a thread and return it; raises `ApiError` (404)."""
+    row = rows.change(connection, threads, [threads.c.id == thread_id], values) if values else None
+    return row or get(connection, thread_id)
+
+
 def delete(connection: Connection, thread_id: str) -> None:
     """Delete the thread with its messages and runs; raises `ApiError` (404)."""
     if not rows.remove(connection, threads, threads.c.id == thread_id):

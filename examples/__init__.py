@@ -1,0 +1,1 @@
+"""Examples that run: `lockstitch demo` uses them, and so may you."""
