@@ -26,7 +26,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 40.0
 RESTART_PAUSE_SECONDS = 1.0
 
-_SERVER_SETTINGS = (
+SERVER_SETTINGS = (
     # A hop from task to task otherwise waits 50 ms.
     "history.transferProcessorMaxPollRPS=5000",
     # One partition: with four, a task under load may wait seconds for the poller that has its partition.
@@ -126,7 +126,7 @@ class DevStack:
         repeated = [
             *(("--search-attribute", f"{key.name}={_ATTRIBUTE_TYPES[key.value_type]}")
               for key in contract.SEARCH_ATTRIBUTES),
-            *(("--dynamic-config-value", setting) for setting in _SERVER_SETTINGS),
+            *(("--dynamic-config-value", setting) for setting in SERVER_SETTINGS),
             *(("--sqlite-pragma", pragma) for pragma in _SQLITE_SETTINGS),
         ]  # fmt: skip
         return [

@@ -27,7 +27,8 @@ class EventRecorder:
         self._attempt = attempt
         self._fence = 0
         self._batch: list[Progress] = []
-        self._flusher: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._flush: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._fence = await self._database.write(lambda connection: event_log.claim(connection, self._run_id))
@@ -36,29 +37,33 @@ class EventRecorder:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._flusher is not None:
-            if error is None:
-                await self._flusher
-            else:
-                self._flusher.cancel()
-                await asyncio.gather(self._flusher, return_exceptions=True)
-        if error is None:
-            await self._flush()
+        if self._timer is not None:
+            self._timer.cancel()
+        if error is not None:
+            await asyncio.gather(*filter(None, [self._flush]), return_exceptions=True)
+            return
+        if self._flush is not None:
+            await self._flush
+        await self._write_batch()
 
     async def record(self, progress: Progress) -> None:
         """Record ``progress`` with the next batch."""
-        if self._flusher is not None and self._flusher.done():
-            self._flusher.result()  # what went wrong with the last batch ends this attempt
-            self._flusher = None
+        if self._flush is not None and self._flush.done():
+            self._flush.result()  # what went wrong with the last batch ends this attempt
+            self._flush = None
         self._batch.append(progress)
-        if self._flusher is None:
-            self._flusher = asyncio.create_task(self._flush_soon())
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(BATCH_SECONDS, self._begin_flush)
 
-    async def _flush_soon(self) -> None:
-        await asyncio.sleep(BATCH_SECONDS)
-        await self._flush()
+    def _begin_flush(self) -> None:
+        self._timer = None
+        if self._flush is not None and not self._flush.done():
+            # The database is slower than the upstream: the next batch waits for its turn.
+            self._timer = asyncio.get_running_loop().call_later(BATCH_SECONDS, self._begin_flush)
+        elif self._flush is None or self._flush.exception() is None:
+            self._flush = asyncio.create_task(self._write_batch())
 
-    async def _flush(self) -> None:
+    async def _write_batch(self) -> None:
         batch, self._batch = self._batch, []
         if batch:
             await self._database.write(lambda connection: self._write(connection, batch))

@@ -5,6 +5,7 @@ from contextlib import suppress
 from typing import Self
 
 from sqlalchemy import Connection
+from temporalio.service import RPCError
 
 from lockstitch import telemetry
 from lockstitch.assistants.store import run_commands
@@ -47,13 +48,12 @@ class CommandDelivery:
         """
         try:
             await self._send(command)
-        except (RunNotFound, RunFinished):
-            pass  # an answer or a cancellation that came too late for the run
-        except LockstitchError as error:
-            telemetry.log.warning(
-                "command_not_delivered", run_id=command["run_id"], kind=command["kind"], error=str(error)
-            )
-            return False
+        except (LockstitchError, RPCError) as error:
+            if not await self._came_too_late(command, error):
+                telemetry.log.warning(
+                    "command_not_delivered", run_id=command["run_id"], kind=command["kind"], error=str(error)
+                )
+                return False
         await self._database.write(lambda connection: run_commands.drop(connection, command))
         return True
 
@@ -79,6 +79,16 @@ class CommandDelivery:
                 await self._starter.outputs_stored(run_id, payload["call_ids"])
             case "cancel":
                 await self._starter.cancel(run_id)
+
+    async def _came_too_late(self, command: Row, error: Exception) -> bool:
+        """Tell whether the run has ended, so that an answer or a cancellation means nothing any more."""
+        if isinstance(error, RunFinished):
+            return True
+        if not isinstance(error, RunNotFound):
+            return False
+        # A run that is unknown because its start waits too will be started by the sweep, and then told the rest.
+        run_id = command["run_id"]
+        return not await self._database.read(lambda connection: run_commands.start_waits(connection, run_id))
 
     async def _sweep_on(self) -> None:
         while True:

@@ -55,6 +55,9 @@ OPEN_STATUSES: frozenset[RunStatus] = frozenset({"queued", "in_progress", "requi
 
 BackendName = Literal["local"]
 
+MAX_INTEGER = 2_147_483_647
+"""The largest number that every store keeps."""
+
 
 class ImageUrl(BaseModel):
     """Where an image is found, and how closely the model should look."""
@@ -179,7 +182,7 @@ class TruncationStrategy(BaseModel):
     """Which of the thread's messages the model sees."""
 
     type: Literal["auto", "last_messages"]
-    last_messages: Annotated[int, Field(ge=1)] | None = None
+    last_messages: Annotated[int, Field(ge=1, le=MAX_INTEGER)] | None = None
 
     @model_validator(mode="after")
     def _last_messages_has_a_number(self) -> "TruncationStrategy":
@@ -225,8 +228,8 @@ class RunParameters(BaseModel):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
-    max_prompt_tokens: Annotated[int, Field(ge=1)] | None = None
-    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_prompt_tokens: Annotated[int, Field(ge=1, le=MAX_INTEGER)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_INTEGER)] | None = None
     truncation_strategy: TruncationStrategy | None = None
     response_format: ResponseFormat | None = None
     metadata: Metadata | None = None

@@ -64,9 +64,7 @@ def _text(content: Any) -> str:
 def _rounds(messages: list[dict[str, Any]]) -> Iterator[ToolRound]:
     """The rounds after the last message that is not about tools."""
     plain = [
-        place
-        for place, message in enumerate(messages)
-        if message["role"] != "tool" and not message.get("tool_calls")
+        place for place, message in enumerate(messages) if message["role"] != "tool" and not message.get("tool_calls")
     ]
     after = messages[max(plain, default=-1) + 1 :]
     outputs = {message["tool_call_id"]: _text(message["content"]) for message in after if _is_output(message)}

@@ -210,9 +210,7 @@ class ResponsesWriter:
     def _open(self, item: dict[str, Any]) -> str:
         self._output.append(item | {"status": "in_progress"})
         self._pieces = []
-        return self._frame(
-            "response.output_item.added", output_index=len(self._output) - 1, item=self._output[-1]
-        )
+        return self._frame("response.output_item.added", output_index=len(self._output) - 1, item=self._output[-1])
 
     def _place(self) -> dict[str, Any]:
         return {"item_id": self._output[-1]["id"], "output_index": len(self._output) - 1}

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from lockstitch.assistants.model.clues import Clue, Clues
+from lockstitch.assistants.model.clues import Clue, Clues, as_number
 from lockstitch.assistants.model.schemas import (
     Schema,
     has_form,
@@ -181,21 +181,26 @@ class _Filler:
     def _number(self, schema: Schema, path: str, again: bool) -> Any:
         whole = kind_of(schema) == "integer"
         form = re.compile(r"-?\d+" if whole else r"-?\d+(\.\d+)?")
-        assigned = self._clues.assigned(_name(path), lambda text: form.fullmatch(text) is not None)
+
+        def fits(text: str) -> bool:
+            plain = text.replace(",", "")
+            return form.fullmatch(plain) is not None and number_fits(schema, float(plain))
+
+        assigned = self._clues.assigned(_name(path), fits)
         if assigned is not None:
-            return float(assigned) if "." in assigned else int(assigned)
+            return as_number(assigned)
+        clue = self._clues.take(("number",), lambda clue: fits(clue.text), path, again)
+        return as_number(clue.text) if clue else self._part_of_date(schema, path)
 
-        def fits(clue: Clue) -> bool:
-            return not (whole and isinstance(clue.number, float)) and number_fits(schema, clue.number)
-
-        clue = self._clues.take(("number",), fits, path, again)
-        return clue.number if clue else self._part_of_date(path)
-
-    def _part_of_date(self, path: str) -> Any:
+    def _part_of_date(self, schema: Schema, path: str) -> Any:
         part = _name(path).lower()
         if part not in ("year", "month", "day"):
             return _NOTHING
-        clue = self._clues.take(("date",), bool, path, again=True)
+
+        def fits(clue: Clue) -> bool:
+            return number_fits(schema, getattr(clue.day, part))
+
+        clue = self._clues.take(("date",), fits, path, again=True)
         return getattr(clue.day, part) if clue else _NOTHING
 
     def _flag(self, path: str) -> Any:

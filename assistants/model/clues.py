@@ -57,11 +57,11 @@ class Clue:
     owner: str | None = None
     used: bool = False
 
-    @property
-    def number(self) -> int | float:
-        """The value of a clue of the kind ``number``."""
-        plain = self.text.replace(",", "")
-        return float(plain) if "." in plain else int(plain)
+
+def as_number(text: str) -> int | float:
+    """The value of a number with or without separators of thousands."""
+    plain = text.replace(",", "")
+    return float(plain) if "." in plain else int(plain)
 
 
 class Clues:

@@ -28,7 +28,7 @@ class OpenAIEndpoint:
 
     ``timeout`` bounds the silence between two pieces of an answer, not the whole answer. The SDK does not try
     again by itself. With the API ``auto`` the endpoint is asked for Responses, and if it has no such route,
-    Chat Completions are used from then on.
+    Chat Completions are used from then on. ``api_key`` may not be empty; an endpoint without keys takes any.
     """
 
     name = "openai"

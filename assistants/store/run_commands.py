@@ -8,7 +8,7 @@ harmless, because a run's id is its workflow's id and outputs are stored once.
 import time
 from typing import Any, Literal
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, exists, select
 
 from lockstitch.assistants.store import rows
 from lockstitch.assistants.store.rows import Row
@@ -27,6 +27,12 @@ def undelivered(connection: Connection, *, older_than_seconds: float, limit: int
     """Return commands that have been waiting for so long, oldest first."""
     query = select(run_commands).where(run_commands.c.created_at < time.time() - older_than_seconds)
     return rows.find(connection, query.order_by(run_commands.c.position).limit(limit))
+
+
+def start_waits(connection: Connection, run_id: str) -> bool:
+    """Tell whether the run's start has not been delivered yet."""
+    is_start = (run_commands.c.run_id == run_id, run_commands.c.kind == "start")
+    return bool(connection.scalar(select(exists().where(*is_start))))
 
 
 def drop(connection: Connection, command: Row) -> None:

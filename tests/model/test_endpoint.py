@@ -387,7 +387,7 @@ async def test_a_stream_without_its_finishing_event_is_no_answer(api: Api, last:
     ],
 )
 async def test_an_error_frame_is_judged_by_its_code(api: Api, error: str, code: str, retryable: bool) -> None:
-    with pytest.raises(UpstreamError, match="^m$") as caught:
+    with pytest.raises(UpstreamError, match=r"^m$") as caught:
         await from_frames(api, HALF[api], f'{{"error":{error}}}')
 
     assert (caught.value.code, caught.value.retryable) == (code, retryable)

@@ -1,0 +1,120 @@
+"""The real things that tests run on: a Temporal dev server, and on it an engine of their own for each test."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from temporalio.client import Client
+from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.testing import WorkflowEnvironment
+
+from lockstitch.assistants.model.offline import OfflineModel
+from lockstitch.assistants.model.turn import Model
+from lockstitch.assistants.store import assistants, event_log
+from lockstitch.assistants.store.database import Database
+from lockstitch.assistants.store.event_log import LoggedEvent
+from lockstitch.config import Config
+from lockstitch.dev import SERVER_SETTINGS, temporal_binary
+from lockstitch.starter.client import Starter
+from lockstitch.starter.contract import SEARCH_ATTRIBUTES, NewMessage, RunPolicy, ThreadRunRequest
+from lockstitch.tools import ToolRegistry
+from lockstitch.worker import build_workers
+
+
+@pytest.fixture(scope="session")
+async def temporal() -> AsyncIterator[Client]:
+    """A Temporal dev server, one for all tests."""
+    settings = [word for setting in SERVER_SETTINGS for word in ("--dynamic-config-value", setting)]
+    environment = await WorkflowEnvironment.start_local(
+        data_converter=pydantic_data_converter,
+        dev_server_existing_path=temporal_binary(),
+        dev_server_extra_args=[*settings, "--log-level", "never"],
+        search_attributes=SEARCH_ATTRIBUTES,
+    )
+    async with environment:
+        yield environment.client
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """An empty database."""
+    async with Database(f"sqlite:///{tmp_path / 'lockstitch.db'}") as opened:
+        yield opened
+
+
+@dataclass
+class Engine:
+    """A worker with its database and a starter, as a backend service would use them."""
+
+    starter: Starter
+    database: Database
+    temporal: Client
+    tools: ToolRegistry
+    task_queue: str
+
+    async def assistant(self, **values: Any) -> str:
+        """Create an assistant that may call every registered tool, and return its id."""
+        columns = {"model": "test", "tools": self.tools.definitions(), "tool_resources": {}, "metadata": {}, **values}
+        row = await self.database.write(lambda connection: assistants.create(connection, columns, int(time.time())))
+        return str(row["id"])
+
+    async def request(self, text: str, policy: RunPolicy | None = None, **parameters: Any) -> ThreadRunRequest:
+        """Make a request that asks an assistant of its own ``text`` on a new thread."""
+        return ThreadRunRequest(
+            assistant_id=await self.assistant(),
+            messages=[NewMessage(role="user", content=text)],
+            policy=policy or RunPolicy(),
+            **parameters,
+        )
+
+    async def events(self, run_id: str) -> list[LoggedEvent]:
+        """Return the run's event log."""
+        return await self.database.read(lambda connection: event_log.after(connection, run_id, 0))
+
+    async def event_names(self, run_id: str) -> list[str]:
+        """Return the names of the run's events, without their prefix; a row of deltas counts as one."""
+        names = [event.event.removeprefix("thread.") for event in await self.events(run_id)]
+        return [name for i, name in enumerate(names) if i == 0 or not name.endswith("delta") or names[i - 1] != name]
+
+
+EngineFactory = Callable[..., AbstractAsyncContextManager[Engine]]
+
+
+@pytest.fixture
+def engine(temporal: Client, database: Database) -> EngineFactory:
+    """Start an engine with ``tools`` and a ``model``; several share the test's database, not the task queue."""
+
+    @asynccontextmanager
+    async def start(
+        tools: Sequence[Any] = (), model: Model | None = None, task_queue: str | None = None, workers: bool = True
+    ) -> AsyncIterator[Engine]:
+        registry = ToolRegistry(tools)
+        queue = task_queue or f"test-{uuid4()}"
+        config = Config(task_queue=queue)
+        async with AsyncExitStack() as stack:
+            starter = await stack.enter_async_context(Starter(temporal, task_queue=queue))
+            if workers:
+                for worker in build_workers(temporal, config, database, model or OfflineModel(), registry):
+                    await stack.enter_async_context(worker)
+            yield Engine(starter, database, temporal, registry, queue)
+
+    return start
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    """Wait until an async condition holds, and return what it returned."""
+
+    async def wait(condition: Callable[[], Any], timeout: float = 20) -> Any:
+        async with asyncio.timeout(timeout):
+            while not (value := await condition()):
+                await asyncio.sleep(0.01)
+        return value
+
+    return wait
