@@ -77,5 +77,183 @@ def built_in_tool_unavailable(tool: str, param: str) -> ApiError:
     )
 
 
+def not_updatable(status: str) -> ApiError:
+    """A run that is being worked on keeps its metadata."""
+    return ApiError(f"Cannot update run with status '{status}'.")
+
+
+def unknown_url(method: str, path: str) -> ApiError:
+    """Nothing is found under this path."""
+    return _not_found(f"Invalid URL ({method} {path})")
+
+
+def method_not_allowed(method: str, path: str) -> ApiError:
+    """The path takes other methods."""
+    return ApiError(f"Not allowed to {method} on {path}.", status=405)
+
+
+def beta_header_missing() -> ApiError:
+    """The Assistants API asks for a header that says which version of it is meant."""
+    return ApiError(
+        "You must provide the 'OpenAI-Beta' header to access the Assistants API. "
+        "Please try again by setting the header 'OpenAI-Beta: assistants=v2'.",
+        status=401,
+        code="invalid_beta",
+    )
+
+
+def not_json() -> ApiError:
+    """The body is not JSON."""
+    return ApiError(
+        "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
+        "library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)"
+    )
+
+
+def not_multipart(problem: str) -> ApiError:
+    """The body of an upload is not multipart/form-data."""
+    return ApiError(f"Could not parse multipart form: {problem}")
+
+
+def body_too_large(limit: int) -> ApiError:
+    """The body has more than ``limit`` bytes."""
+    return ApiError(f"Maximum content size limit ({limit}) exceeded.", status=413)
+
+
+def wrong_purpose(purpose: str, purposes: Sequence[str]) -> ApiError:
+    """A file is for none of the purposes there are."""
+    return ApiError(f"'{purpose}' is not one of {list(purposes)} - 'purpose'", param="purpose")
+
+
+def wrong_id(param: str, value: str, prefix: str) -> ApiError:
+    """An id that cannot be one of this kind."""
+    message = f"Invalid '{param}': '{value}'. Expected an ID that begins with '{prefix}'."
+    return ApiError(message, param=param, code="invalid_value")
+
+
+def missing_parameter(param: str) -> ApiError:
+    """A parameter that has no default is not there."""
+    return ApiError(f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter")
+
+
+def unknown_parameter(param: str) -> ApiError:
+    """A parameter that the operation does not have."""
+    return ApiError(f"Unknown parameter: '{param}'.", param=param, code="unknown_parameter")
+
+
+def wrong_type(param: str, expected: str, got: str) -> ApiError:
+    """A value of another type; ``expected`` and ``got`` are such as ``a string``."""
+    message = f"Invalid type for '{param}': expected {expected}, but got {got} instead."
+    return ApiError(message, param=param, code="invalid_type")
+
+
+def wrong_body_type(got: str) -> ApiError:
+    """The body is JSON, but not an object."""
+    return ApiError(f"Invalid body: expected an object, but got {got} instead.", code="invalid_type")
+
+
+def unsupported_value(param: str, value: object, supported: Sequence[str]) -> ApiError:
+    """A value that is none of those there are."""
+    *others, last = [f"'{choice}'" for choice in supported]
+    comma = "," if len(others) > 1 else ""
+    choices = f"{', '.join(others)}{comma} and {last}" if others else last
+    message = f"Invalid value: '{value}'. Supported values are: {choices}."
+    return ApiError(message, param=param, code="invalid_value")
+
+
+def wrong_value(param: str, problem: str) -> ApiError:
+    """A value that is wrong in a way that has no wording of its own."""
+    return ApiError(f"Invalid value for '{param}': {problem}.", param=param, code="invalid_value")
+
+
+def wrong_pattern(param: str, pattern: str) -> ApiError:
+    """A string with characters that it may not have."""
+    message = (
+        f"Invalid '{param}': string does not match pattern. Expected a string that matches the pattern '{pattern}'."
+    )
+    return ApiError(message, param=param, code="invalid_value")
+
+
+def too_long(param: str, kind: str, maximum: int, length: int) -> ApiError:
+    """A string or an array (``kind``) that is too long."""
+    message = (
+        f"Invalid '{param}': {kind} too long. Expected {_with_article(kind)} with maximum length {maximum}, "
+        f"but got {_with_article(kind)} with length {length} instead."
+    )
+    return ApiError(message, param=param, code=f"{kind}_above_max_length")
+
+
+def empty(param: str, kind: str) -> ApiError:
+    """A string or an array (``kind``) in which there is nothing."""
+    message = (
+        f"Invalid '{param}': empty {kind}. Expected {_with_article(kind)} with minimum length 1, "
+        f"but got an empty {kind} instead."
+    )
+    return ApiError(message, param=param, code=f"empty_{kind}")
+
+
+def too_many_properties(param: str, maximum: int, count: int) -> ApiError:
+    """An object with too many entries."""
+    message = (
+        f"Invalid '{param}': too many properties. Expected an object with at most {maximum} properties, "
+        f"but got an object with {count} properties instead."
+    )
+    return ApiError(message, param=param, code="object_above_max_properties")
+
+
+def property_name_too_long(param: str, maximum: int, length: int) -> ApiError:
+    """An object with an entry whose name is too long."""
+    message = (
+        f"Invalid '{param}': property name too long. Expected a property name with maximum length {maximum}, "
+        f"but got one with length {length} instead."
+    )
+    return ApiError(message, param=param, code="string_above_max_length")
+
+
+def above_maximum(param: str, kind: str, maximum: str, value: object) -> ApiError:
+    """An ``integer`` or ``decimal`` (``kind``) that is too large."""
+    message = f"Invalid '{param}': {kind} above maximum value. Expected a value <= {maximum}, but got {value} instead."
+    return ApiError(message, param=param, code=f"{kind}_above_max_value")
+
+
+def below_minimum(param: str, kind: str, minimum: str, value: object) -> ApiError:
+    """An ``integer`` or ``decimal`` (``kind``) that is too small."""
+    message = f"Invalid '{param}': {kind} below minimum value. Expected a value >= {minimum}, but got {value} instead."
+    return ApiError(message, param=param, code=f"{kind}_below_min_value")
+
+
+def server_error(request_id: str) -> ApiError:
+    """Something broke that nobody foresaw."""
+    return ApiError(
+        "The server had an error processing your request. Sorry about that! You can retry your request, or tell "
+        "whoever runs this server if you keep seeing this error. "
+        f"(Please include the request ID {request_id} in your email.)",
+        status=500,
+        type="server_error",
+    )
+
+
+def store_unavailable() -> ApiError:
+    """The database is out of reach; trying again may help."""
+    return ApiError(
+        "The server is currently unable to reach its database. Please try again later.",
+        status=503,
+        type="server_error",
+    )
+
+
+def server_stopping() -> ApiError:
+    """A stream ends because its server does; the run goes on."""
+    return ApiError(
+        "The server is stopping and ends this stream. The run goes on; retrieve it to see how it does.",
+        status=503,
+        type="server_error",
+    )
+
+
+def _with_article(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+
+
 def _not_found(message: str) -> ApiError:
     return ApiError(message, status=404)

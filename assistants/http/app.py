@@ -1,0 +1,140 @@
+"""The HTTP server: every route on one screen, and what the operations work with."""
+
+import asyncio
+import ipaddress
+import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from lockstitch import telemetry
+from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.http import errors
+from lockstitch.assistants.http.assistants import Assistants
+from lockstitch.assistants.http.entrance import Entrance
+from lockstitch.assistants.http.files import Files
+from lockstitch.assistants.http.headers import AnswerHeaders
+from lockstitch.assistants.http.health import health_routes
+from lockstitch.assistants.http.messages import Messages
+from lockstitch.assistants.http.run_events import RunEvents
+from lockstitch.assistants.http.runs import Runs
+from lockstitch.assistants.http.services import Services
+from lockstitch.assistants.http.steps import Steps
+from lockstitch.assistants.http.threads import Threads
+from lockstitch.assistants.store.database import Database
+from lockstitch.assistants.store.event_feed import EventFeed
+from lockstitch.config import Config
+from lockstitch.probes import listen, serving
+from lockstitch.starter.client import Starter
+
+_THREAD = "/threads/{thread_id}"
+_MESSAGE = _THREAD + "/messages/{message_id}"
+_RUN = _THREAD + "/runs/{run_id}"
+
+
+def build_app(services: Services) -> Starlette:
+    """Return the API; every path answers under ``/v1``, ``/openai`` and the root."""
+    app = Starlette(
+        routes=_routes(services),
+        middleware=[Middleware(AnswerHeaders), Middleware(Entrance)],
+        exception_handlers=errors.HANDLERS,
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _routes(services: Services) -> list[Route]:
+    assistants, threads, messages = Assistants(services), Threads(services), Messages(services)
+    runs, steps, files = Runs(services), Steps(services), Files(services)
+    events = RunEvents(services)
+    get, post, delete = ["GET"], ["POST"], ["DELETE"]
+    return [
+        Route(_RUN, runs.retrieve, methods=get),
+        Route(_RUN, runs.modify, methods=post),
+        Route(_RUN + "/cancel", runs.cancel, methods=post),
+        Route(_RUN + "/submit_tool_outputs", runs.submit_tool_outputs, methods=post),
+        Route(_RUN + "/steps", steps.list_page, methods=get),
+        Route(_RUN + "/steps/{step_id}", steps.retrieve, methods=get),
+        Route(_RUN + "/events", events.stream, methods=get),
+        Route("/runs/{run_id}/events", events.stream, methods=get),
+        Route("/threads/runs", runs.create_with_thread, methods=post),
+        Route(_THREAD + "/runs", runs.create, methods=post),
+        Route(_THREAD + "/runs", runs.list_page, methods=get),
+        Route(_THREAD + "/messages", messages.create, methods=post),
+        Route(_THREAD + "/messages", messages.list_page, methods=get),
+        Route(_MESSAGE, messages.retrieve, methods=get),
+        Route(_MESSAGE, messages.modify, methods=post),
+        Route(_MESSAGE, messages.delete, methods=delete),
+        Route("/threads", threads.create, methods=post),
+        Route(_THREAD, threads.retrieve, methods=get),
+        Route(_THREAD, threads.modify, methods=post),
+        Route(_THREAD, threads.delete, methods=delete),
+        Route("/assistants", assistants.create, methods=post),
+        Route("/assistants", assistants.list_page, methods=get),
+        Route("/assistants/{assistant_id}", assistants.retrieve, methods=get),
+        Route("/assistants/{assistant_id}", assistants.modify, methods=post),
+        Route("/assistants/{assistant_id}", assistants.delete, methods=delete),
+        Route("/files", files.upload, methods=post),
+        Route("/files", files.list_page, methods=get),
+        Route("/files/{file_id}", files.retrieve, methods=get),
+        Route("/files/{file_id}", files.delete, methods=delete),
+        Route("/files/{file_id}/content", files.content, methods=get),
+        *health_routes(services),
+    ]
+
+
+@asynccontextmanager
+async def open_services(config: Config) -> AsyncIterator[Services]:
+    """Open what the operations work with; raises `LockstitchError` where something is missing."""
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(Database(config.database_url))
+        feed = await stack.enter_async_context(EventFeed(database))
+        starter = await stack.enter_async_context(
+            await Starter.connect(
+                config.temporal_address, namespace=config.temporal_namespace, task_queue=config.task_queue
+            )
+        )
+        delivery = await stack.enter_async_context(CommandDelivery(database, starter))
+        yield Services(database, feed, delivery, starter)
+
+
+async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
+    """Serve the API until ``stop`` is set; without one, until the process gets SIGTERM or SIGINT.
+
+    Raises `PortInUse` before anything is started, and `LockstitchError` where something is missing. Streams that
+    are open at the end are closed; the runs that they show go on.
+    """
+    if stop is None:
+        stop = _told_to_stop()
+    listener = listen(config.host, config.port, purpose="the HTTP server", option="LOCKSTITCH_PORT")
+    async with AsyncExitStack() as stack:
+        stack.callback(listener.close)
+        services = await stack.enter_async_context(open_services(config))
+        await stack.enter_async_context(serving(build_app(services), listener))
+        stack.callback(services.feed.dismiss)
+        if not _is_loopback(config.host):
+            telemetry.log.warning(
+                "no_keys_yet",
+                host=config.host,
+                hint="Anybody who reaches this address may use the server; put a proxy that asks for keys before it.",
+            )
+        telemetry.log.info("http_server_started", host=config.host, port=listener.getsockname()[1])
+        await stop.wait()
+        telemetry.log.info("http_server_stopping")
+
+
+def _told_to_stop() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

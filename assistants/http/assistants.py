@@ -1,0 +1,103 @@
+"""Assistants: create, retrieve, list, modify, delete."""
+
+import time
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+from starlette.requests import Request
+
+from lockstitch.assistants import objects
+from lockstitch.assistants.http.answers import JsonAnswer, page_answer
+from lockstitch.assistants.http.bodies import read_body, stored
+from lockstitch.assistants.http.ids import path_id
+from lockstitch.assistants.http.pages import page_cursor
+from lockstitch.assistants.http.services import Services
+from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
+from lockstitch.assistants.store import assistants
+from lockstitch.starter.contract import Metadata, ResponseFormat, ToolParam
+
+
+class ModifiedAssistant(BaseModel):
+    """What can be changed about an assistant."""
+
+    model: Annotated[str, Field(min_length=1)] | None = None
+    name: Annotated[str, Field(max_length=256)] | None = None
+    description: Annotated[str, Field(max_length=512)] | None = None
+    instructions: Annotated[str, Field(max_length=256_000)] | None = None
+    tools: Annotated[list[ToolParam], Field(max_length=128)] | None = None
+    tool_resources: ToolResources | None = None
+    metadata: Metadata | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    response_format: ResponseFormat | None = None
+
+
+class NewAssistant(ModifiedAssistant):
+    """An assistant to create."""
+
+    model: Annotated[str, Field(min_length=1)]
+
+
+_NEW: dict[str, Any] = {
+    "name": None,
+    "description": None,
+    "instructions": None,
+    "tools": [],
+    "tool_resources": {},
+    "metadata": {},
+    "temperature": None,
+    "top_p": None,
+    "reasoning_effort": None,
+    "response_format": None,
+}
+
+
+class Assistants:
+    """The operations on assistants."""
+
+    def __init__(self, services: Services) -> None:
+        self._database = services.database
+
+    async def create(self, request: Request) -> JsonAnswer:
+        """Add an assistant."""
+        values = _NEW | _columns(await read_body(request, NewAssistant))
+        row = await self._database.write(lambda connection: assistants.create(connection, values, int(time.time())))
+        return JsonAnswer(objects.assistant(row))
+
+    async def retrieve(self, request: Request) -> JsonAnswer:
+        """Return an assistant."""
+        assistant_id = path_id(request, "assistant_id")
+        row = await self._database.read(lambda connection: assistants.get(connection, assistant_id))
+        return JsonAnswer(objects.assistant(row))
+
+    async def list_page(self, request: Request) -> JsonAnswer:
+        """Return a page of the assistants."""
+        cursor = page_cursor(request, "asst")
+        page = await self._database.read(lambda connection: assistants.listed(connection, cursor))
+        return page_answer(page, objects.assistant)
+
+    async def modify(self, request: Request) -> JsonAnswer:
+        """Change what the body names, and nothing else."""
+        assistant_id = path_id(request, "assistant_id")
+        values = _columns(await read_body(request, ModifiedAssistant))
+        row = await self._database.write(lambda connection: assistants.change(connection, assistant_id, values))
+        return JsonAnswer(objects.assistant(row))
+
+    async def delete(self, request: Request) -> JsonAnswer:
+        """Delete an assistant."""
+        assistant_id = path_id(request, "assistant_id")
+        await self._database.write(lambda connection: assistants.delete(connection, assistant_id))
+        return JsonAnswer(objects.deleted(assistant_id, "assistant.deleted"))
+
+
+def _columns(assistant: ModifiedAssistant) -> dict[str, Any]:
+    values = stored(
+        assistant,
+        tools=objects.tools(assistant.tools or ()),
+        tool_resources=stored_resources(assistant.tool_resources),
+        metadata=assistant.metadata or {},
+    )
+    if assistant.model is None:  # there is always one
+        values.pop("model", None)
+    return values

@@ -1,0 +1,44 @@
+"""What a request passes before its route is looked up."""
+
+from urllib.parse import parse_qs
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lockstitch.assistants import refusals
+from lockstitch.assistants.http.answers import error_answer
+
+_PREFIXES = ("/v1", "/openai/v1", "/openai")
+_BETA_PATHS = ("/assistants", "/threads")
+
+
+class Entrance:
+    """Takes the prefix off the path, and asks for the beta header where the API does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let one request in."""
+        if scope["type"] == "http":
+            path: str = scope["path"]
+            for prefix in _PREFIXES:
+                if path.startswith(f"{prefix}/"):
+                    scope["root_path"] = prefix
+                    path = path[len(prefix) :]
+                    break
+            if path.startswith(_BETA_PATHS) and not _says_which_version(scope, path):
+                await error_answer(refusals.beta_header_missing())(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+
+def _says_which_version(scope: Scope, path: str) -> bool:
+    if "assistants=v2" in Headers(scope=scope).get("openai-beta", ""):
+        return True
+    # Azure's clients send no such header; an event stream is our own, and browsers cannot add headers to one.
+    return (
+        b"api-version" in scope["query_string"]
+        and "api-version" in parse_qs(scope["query_string"].decode("latin-1"))
+        or path.endswith("/events")
+    )

@@ -1,0 +1,123 @@
+"""Files: upload, retrieve, list, delete, content."""
+
+import time
+from collections.abc import AsyncIterator, Iterator
+from typing import BinaryIO
+from urllib.parse import quote
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+
+from lockstitch.assistants import objects, refusals
+from lockstitch.assistants.http.answers import JsonAnswer, page_answer
+from lockstitch.assistants.http.bodies import limited_stream
+from lockstitch.assistants.http.pages import page_cursor
+from lockstitch.assistants.http.services import Services
+from lockstitch.assistants.store import files
+from lockstitch.assistants.store.rows import Row
+from lockstitch.starter.identifiers import new_file_id
+
+PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
+MAX_UPLOAD_BYTES = 512 * 1024 * 1024
+MAX_LIMIT = 10_000
+
+
+class Files:
+    """The operations on files."""
+
+    def __init__(self, services: Services) -> None:
+        self._database = services.database
+
+    async def upload(self, request: Request) -> JsonAnswer:
+        """Add a file; its bytes go through a temporary file, so that memory does not have to hold them."""
+        form = await _read_form(request)
+        try:
+            upload, purpose = _fields(form)
+            values = {
+                "id": new_file_id(),
+                "created_at": int(time.time()),
+                "purpose": purpose,
+                "filename": upload.filename or "file",
+                "bytes": upload.size or 0,
+            }
+            row = await self._database.write(lambda connection: files.create(connection, values, _chunks(upload.file)))
+        finally:
+            await form.close()
+        return JsonAnswer(objects.file(row))
+
+    async def retrieve(self, request: Request) -> JsonAnswer:
+        """Return what is known of a file."""
+        return JsonAnswer(objects.file(await self._get(request)))
+
+    async def list_page(self, request: Request) -> JsonAnswer:
+        """Return a page of the files, of one purpose only where ``purpose`` is given."""
+        cursor = page_cursor(request, "file", default_limit=MAX_LIMIT, max_limit=MAX_LIMIT)
+        purpose = request.query_params.get("purpose") or None
+        page = await self._database.read(lambda connection: files.listed(connection, cursor, purpose))
+        return page_answer(page, objects.file)
+
+    async def delete(self, request: Request) -> JsonAnswer:
+        """Delete a file."""
+        file_id = request.path_params["file_id"]
+        await self._database.write(lambda connection: files.delete(connection, file_id))
+        return JsonAnswer(objects.deleted(file_id, "file"))
+
+    async def content(self, request: Request) -> Response:
+        """Return the bytes of a file."""
+        row = await self._get(request)
+        headers = {
+            "content-length": str(row["bytes"]),
+            "content-disposition": _disposition(row["filename"]),
+        }
+        return StreamingResponse(self._stored_chunks(row["id"]), media_type="application/octet-stream", headers=headers)
+
+    async def _get(self, request: Request) -> Row:
+        file_id = request.path_params["file_id"]
+        return await self._database.read(lambda connection: files.get(connection, file_id))
+
+    async def _stored_chunks(self, file_id: str) -> AsyncIterator[bytes]:
+        position = 0
+        while (
+            data := await self._database.read(
+                lambda connection, at=position: files.chunk(connection, file_id, at)  # type: ignore[misc]
+            )
+        ) is not None:
+            yield data
+            position += 1
+
+
+async def _read_form(request: Request) -> FormData:
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise refusals.not_multipart("the content type is not multipart/form-data")
+    room_for_headers = 64 * 1024
+    stream = limited_stream(request, MAX_UPLOAD_BYTES + room_for_headers)
+    try:
+        return await MultiPartParser(request.headers, stream, max_files=1, max_fields=10).parse()
+    except MultiPartException as error:
+        raise refusals.not_multipart(error.message) from error
+
+
+def _fields(form: FormData) -> tuple[UploadFile, str]:
+    upload, purpose = form.get("file"), form.get("purpose")
+    for name in form:
+        if name not in ("file", "purpose"):
+            raise refusals.unknown_parameter(name)
+    if not isinstance(upload, UploadFile):
+        raise refusals.missing_parameter("file")
+    if not isinstance(purpose, str):
+        raise refusals.missing_parameter("purpose")
+    if purpose not in PURPOSES:
+        raise refusals.wrong_purpose(purpose, PURPOSES)
+    return upload, purpose
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    while data := file.read(files.CHUNK_BYTES):
+        yield data
+
+
+def _disposition(filename: str) -> str:
+    quoted = quote(filename)
+    return f'attachment; filename="{filename}"' if quoted == filename else f"attachment; filename*=utf-8''{quoted}"

@@ -1,0 +1,57 @@
+"""The headers and the metrics of every answer."""
+
+import secrets
+import time
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lockstitch import telemetry
+from lockstitch.assistants import refusals
+from lockstitch.assistants.http.answers import error_answer
+
+_METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"})
+
+
+class AnswerHeaders:
+    """Gives each answer the API's headers, counts it, and answers for the server where something broke."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        began = time.perf_counter()
+        request_id = f"req_{secrets.token_hex(16)}"
+        answered = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal answered
+            if message["type"] == "http.response.start":
+                answered = True
+                took = time.perf_counter() - began
+                headers = MutableHeaders(raw=message["headers"])
+                headers.append("x-request-id", request_id)
+                headers.append("openai-version", "2020-10-01")
+                headers.append("openai-processing-ms", str(round(took * 1000)))
+                _count(scope, message["status"], took)
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except Exception:
+            if answered:
+                raise
+            telemetry.log.exception("request_failed", request_id=request_id, path=scope["path"])
+            await error_answer(refusals.server_error(request_id))(scope, receive, send_with_headers)
+
+
+def _count(scope: Scope, status: int, seconds: float) -> None:
+    route = scope.get("route")
+    template = getattr(route, "path", "unknown")
+    method = scope["method"] if scope["method"] in _METHODS else "unknown"
+    telemetry.HTTP_REQUESTS.labels(method, template, status).inc()
+    telemetry.HTTP_REQUEST_DURATION.labels(method, template).observe(seconds)

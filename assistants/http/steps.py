@@ -1,0 +1,43 @@
+"""Run steps: retrieve, list."""
+
+from sqlalchemy import Connection
+from starlette.requests import Request
+
+from lockstitch.assistants import objects
+from lockstitch.assistants.http.answers import JsonAnswer
+from lockstitch.assistants.http.ids import path_id
+from lockstitch.assistants.http.pages import page_cursor
+from lockstitch.assistants.http.services import Services
+from lockstitch.assistants.store import runs, steps, tool_calls
+
+
+class Steps:
+    """The operations on the steps of a run."""
+
+    def __init__(self, services: Services) -> None:
+        self._database = services.database
+
+    async def retrieve(self, request: Request) -> JsonAnswer:
+        """Return a step."""
+        thread_id, run_id = path_id(request, "thread_id"), path_id(request, "run_id")
+        step_id = path_id(request, "step_id")
+
+        def read(connection: Connection) -> objects.Object:
+            step = steps.get(connection, runs.get(connection, thread_id, run_id), step_id)
+            return objects.run_step(step, tool_calls.of_steps(connection, [step_id])[step_id])
+
+        return JsonAnswer(await self._database.read(read))
+
+    async def list_page(self, request: Request) -> JsonAnswer:
+        """Return a page of the run's steps."""
+        thread_id, run_id = path_id(request, "thread_id"), path_id(request, "run_id")
+        cursor = page_cursor(request, "step")
+
+        def read(connection: Connection) -> objects.Object:
+            page = steps.listed(connection, runs.get(connection, thread_id, run_id), cursor)
+            calls = tool_calls.of_steps(connection, [step["id"] for step in page.rows])
+            return objects.page(
+                [objects.run_step(step, calls[step["id"]]) for step in page.rows], has_more=page.has_more
+            )
+
+        return JsonAnswer(await self._database.read(read))
