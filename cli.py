@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, get_args
 
@@ -72,6 +73,15 @@ async def _until_told(body: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     await body(stop)
 
 
+async def _until_interrupted(body: Coroutine[Any, Any, None]) -> None:
+    """Run ``body`` until it ends or SIGINT or SIGTERM cancels it; either way it cleans up behind itself."""
+    task = asyncio.ensure_future(body)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
+
+
 @app.command()
 def worker() -> None:
     """Run a worker: it carries runs and calls their handlers. Settings come from the environment."""
@@ -108,7 +118,7 @@ def dev(
     _config()
     options = DevOptions(data_dir, port, temporal_port, ui_port, metrics_port)
 
-    async def run_stack(stop: asyncio.Event) -> None:
+    async def run_stack() -> None:
         async with DevStack(options) as stack:
             for name, url in (
                 ("Assistants API", f"OPENAI_BASE_URL={stack.server_url}/v1"),
@@ -118,9 +128,9 @@ def dev(
             ):
                 console.print(f"[dim]{name:<15}[/]{url}", highlight=False, soft_wrap=True)
             console.print("Ready. Ctrl-C ends it.")
-            await stop.wait()
+            await asyncio.Event().wait()
 
-    _run(_until_told(run_stack))
+    _run(_until_interrupted(run_stack()))
 
 
 @app.command()
@@ -134,18 +144,19 @@ def demo(
 
     config = _config()
     view = _view(as_json)
+    finished: list[ThreadRunResult] = []
 
-    async def run_all(stop: asyncio.Event) -> None:
+    async def run_all() -> None:
         if not as_json:
             console.print("[dim]Starting Temporal, a worker and the HTTP server ...[/]")
         async with demo_stack() as stack:
-            result = await run_demo(stack, config, model, view)
+            finished.append(await run_demo(stack, config, model, view))
             if keep:
                 console.print("Still running. Ctrl-C ends it.")
-                await stop.wait()
-        _exit_by(result)
+                await asyncio.Event().wait()
 
-    _run(_until_told(run_all))
+    _run(_until_interrupted(run_all()))
+    _exit_by(finished)
 
 
 @app.command()
@@ -172,7 +183,7 @@ def run(
         view.result(result, {})
         return result
 
-    _exit_by(_with_starter(start_and_watch))
+    _exit_by([_with_starter(start_and_watch)])
 
 
 @runs_app.command("list")
@@ -262,8 +273,8 @@ def _with_starter(action: Callable[[Starter], Awaitable[Any]]) -> Any:
     return _run(connected())
 
 
-def _exit_by(result: ThreadRunResult) -> None:
-    if result.status != "completed":
+def _exit_by(results: Sequence[ThreadRunResult]) -> None:
+    if not results or any(result.status != "completed" for result in results):
         raise typer.Exit(1)
 
 

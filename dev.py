@@ -194,8 +194,7 @@ class _Process:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output or sys.stderr,
             stderr=output or sys.stderr,
-            process_group=0,  # Ctrl-C reaches this process only, which then ends the others in the right order
-            preexec_fn=_die_with_parent if sys.platform == "linux" else None,
+            preexec_fn=_before_exec,
         )
         if output is not None:
             output.close()
@@ -214,10 +213,13 @@ class _Process:
         return lines[-1] if lines else f"It said nothing; see {self._log}."
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to end this process when its parent is killed, so that nothing is left behind."""
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+def _before_exec() -> None:
+    """Prepare a new process, which is not yet the program that it will be."""
+    # Ctrl-C in a terminal reaches the group of this process only, which then ends the others in the right order.
+    os.setpgid(0, 0)
+    if sys.platform == "linux":  # where this process is killed, the others must not be left behind
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def temporal_binary() -> str:

@@ -178,8 +178,9 @@ class _Family:
             self.values.setdefault(labels, _Histogram()).observe(value)
 
 
-# What Temporal's SDK adds to each metric and what says nothing here, or would make too many series.
-_DROPPED_LABELS = frozenset({"service_name"})
+# What the SDK adds to every metric, the same in each; our own metrics go without.
+_SDK_LABELS = frozenset({"service_name"})
+_WORKFLOW_LABELS = _SDK_LABELS | {"namespace", "task_queue", "workflow_type"}
 
 
 class TemporalMetrics(Collector):
@@ -222,12 +223,13 @@ class TemporalMetrics(Collector):
     def _add(self, update: BufferedMetricUpdate) -> None:
         metric = update.metric
         family = self._families.setdefault(metric.name, _Family(metric.kind, metric.description or metric.name))
-        labels = _labels(update.attributes)
+        dropped = _WORKFLOW_LABELS if metric.name.startswith("lockstitch_") else _SDK_LABELS
+        labels = _labels(update.attributes, dropped)
         family.update(labels, update.value)
 
 
-def _labels(attributes: Mapping[str, Any]) -> _Labels:
-    return tuple(sorted((name, str(value)) for name, value in attributes.items() if name not in _DROPPED_LABELS))
+def _labels(attributes: Mapping[str, Any], dropped: frozenset[str]) -> _Labels:
+    return tuple(sorted((name, str(value)) for name, value in attributes.items() if name not in dropped))
 
 
 def _exported(name: str, family: _Family) -> Metric:

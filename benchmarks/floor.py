@@ -38,9 +38,7 @@ class Floor:
     async def run(self, padding: str) -> str:
         """Carry the padding through all three."""
         for _ in range(3):
-            padding = await workflow.execute_activity(
-                do_nothing, padding, start_to_close_timeout=timedelta(seconds=30)
-            )
+            padding = await workflow.execute_activity(do_nothing, padding, start_to_close_timeout=timedelta(seconds=30))
         return padding
 
 

@@ -9,8 +9,8 @@ from typing import Self
 
 import psutil
 
-from lockstitch.dev import DevOptions, DevStack, _lockstitch, _ready
 from lockstitch.benchmarks import floor, model_process, no_op_tool
+from lockstitch.dev import DevOptions, DevStack, _lockstitch, _ready
 
 MODULES = {"model": model_process.__name__, "floor": floor.__name__}
 TOOLS = no_op_tool.__name__

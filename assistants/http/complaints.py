@@ -124,15 +124,8 @@ def _worded(problem: ErrorDetails) -> ApiError:
 
 def _out_of_bounds(problem: ErrorDetails, param: str, context: dict[str, Any], given: Any) -> ApiError:
     match problem["type"]:
-        case "string_too_long" if problem["loc"][-1] == "[key]":
-            parent = _path(problem["loc"][:-2])
-            return refusals.property_name_too_long(parent, context["max_length"], len(given))
-        case "string_too_long":
-            return refusals.too_long(param, "string", context["max_length"], len(given))
-        case "too_long" if isinstance(given, dict):
-            return refusals.too_many_properties(param, context["max_length"], len(given))
-        case "too_long":
-            return refusals.too_long(param, "array", context["max_length"], len(given))
+        case "string_too_long" | "too_long":
+            return _too_long(problem, param, context["max_length"], len(given))
         case "string_too_short":
             return refusals.empty(param, "string")
         case "too_short":
@@ -146,6 +139,15 @@ def _out_of_bounds(problem: ErrorDetails, param: str, context: dict[str, Any], g
     return refusals.wrong_value(param, problem["msg"])
 
 
+def _too_long(problem: ErrorDetails, param: str, maximum: int, length: int) -> ApiError:
+    if isinstance(problem["input"], dict):
+        return refusals.too_many_properties(param, maximum, length)
+    if problem["loc"][-1] == "[key]":
+        return refusals.property_name_too_long(_path(problem["loc"][:-2]), maximum, length)
+    kind = "string" if problem["type"] == "string_too_long" else "array"
+    return refusals.too_long(param, kind, maximum, length)
+
+
 def _not_a_choice(param: str, given: Any, expected: str) -> ApiError:
     choices = _choices(expected)
     if isinstance(given, str):
@@ -155,7 +157,8 @@ def _not_a_choice(param: str, given: Any, expected: str) -> ApiError:
 
 
 def _choices(listed: str) -> list[str]:
-    return [choice for choice in listed.split("'")[1::2]]
+    """Take the choices out of pydantic's list, such as ``'a', 'b' or 'c'``."""
+    return listed.split("'")[1::2]
 
 
 def _bound(bound: float) -> tuple[str, str]:

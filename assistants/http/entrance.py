@@ -36,9 +36,8 @@ class Entrance:
 def _says_which_version(scope: Scope, path: str) -> bool:
     if "assistants=v2" in Headers(scope=scope).get("openai-beta", ""):
         return True
-    # Azure's clients send no such header; an event stream is our own, and browsers cannot add headers to one.
-    return (
-        b"api-version" in scope["query_string"]
-        and "api-version" in parse_qs(scope["query_string"].decode("latin-1"))
-        or path.endswith("/events")
-    )
+    # Azure's clients send no such header. Event streams are our own, and browsers cannot add headers to one.
+    if path.endswith("/events"):
+        return True
+    query: bytes = scope["query_string"]
+    return b"api-version" in query and "api-version" in parse_qs(query.decode("latin-1"))

@@ -26,10 +26,17 @@ async def _no_route(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - see the table below
     method, path = request.method, request.scope["path"]
     if error.status_code == 405:
-        return error_answer(refusals.method_not_allowed(method, path), error.headers)
+        return error_answer(refusals.method_not_allowed(method, path), {"allow": _methods_of(request)})
     if error.status_code == 404:
         return error_answer(refusals.unknown_url(method, path))
     return error_answer(ApiError(error.detail, status=error.status_code), error.headers)
+
+
+def _methods_of(request: Request) -> str:
+    """Return the methods that this path takes; each has a route of its own."""
+    path = request.scope["route"].path
+    methods = {method for route in request.app.routes if route.path == path for method in route.methods}
+    return ", ".join(sorted(methods))
 
 
 async def _client_is_gone(_request: Request, _error: Exception) -> Response:

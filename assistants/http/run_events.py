@@ -4,6 +4,8 @@ Unlike the streams of the API, this one can be left and taken up again, and goes
 calls until the run has ended.
 """
 
+from typing import NamedTuple
+
 from sqlalchemy import Connection
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
@@ -18,6 +20,15 @@ from lockstitch.errors import RunNotFound
 from lockstitch.starter.contract import MAX_INTEGER
 
 
+class _Log(NamedTuple):
+    """What the store knows of a run."""
+
+    exists: bool
+    thread_id: str | None
+    ended_at: int | None
+    """The number of the event that ended the run."""
+
+
 class RunEvents:
     """The operation on the event logs of runs."""
 
@@ -29,28 +40,20 @@ class RunEvents:
 
         A run that was started but has not begun is waited for.
         """
-        run_id = path_id(request, "run_id")
-        thread_id = path_id(request, "thread_id") if "thread_id" in request.path_params else None
-        after = _after(request)
-        ended_at = await self._services.database.read(lambda connection: _ended_at(connection, run_id))
-        await self._check(run_id, thread_id)
-        if ended_at is not None and after >= ended_at:
+        run_id, after = path_id(request, "run_id"), _after(request)
+        log = await self._services.database.read(lambda connection: _look(connection, run_id))
+        thread_id = log.thread_id if log.exists else await self._thread_of_a_run_to_come(run_id)
+        if "thread_id" in request.path_params and path_id(request, "thread_id") != thread_id:
+            raise refusals.no_run(run_id)
+        if log.ended_at is not None and after >= log.ended_at:
             return ended_stream()
         return event_stream(self._services.feed, run_id, after, ENDS)
 
-    async def _check(self, run_id: str, thread_id: str | None) -> None:
-        def known_thread(connection: Connection) -> tuple[bool, str | None]:
-            run = runs.find(connection, run_id)
-            return event_log.exists(connection, run_id), None if run is None else run["thread_id"]
-
-        has_log, found = await self._services.database.read(known_thread)
-        if not has_log:
-            try:
-                found = (await self._services.starter.snapshot(run_id)).thread_id
-            except RunNotFound:
-                raise refusals.no_run(run_id) from None
-        if thread_id is not None and found != thread_id:
-            raise refusals.no_run(run_id)
+    async def _thread_of_a_run_to_come(self, run_id: str) -> str | None:
+        try:
+            return (await self._services.starter.snapshot(run_id)).thread_id
+        except RunNotFound:
+            raise refusals.no_run(run_id) from None
 
 
 def _after(request: Request) -> int:
@@ -63,7 +66,11 @@ def _after(request: Request) -> int:
     return 0
 
 
-def _ended_at(connection: Connection, run_id: str) -> int | None:
-    """Return the number of the event that ended the run, ``None`` where it goes on."""
+def _look(connection: Connection, run_id: str) -> _Log:
+    run = runs.find(connection, run_id)
     newest = event_log.after(connection, run_id, event_log.last_seq(connection, run_id) - 1)
-    return newest[-1].seq if newest and newest[-1].event in ENDS else None
+    return _Log(
+        exists=event_log.exists(connection, run_id),
+        thread_id=None if run is None else run["thread_id"],
+        ended_at=newest[-1].seq if newest and newest[-1].event in ENDS else None,
+    )

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from pydantic import BaseModel
 from sqlalchemy import Connection
@@ -161,17 +160,11 @@ class Runs:
 def _create(
     connection: Connection, thread_id: str, body: CreatedRun, leading_events: Sequence[NewEvent] = ()
 ) -> tuple[Row, Row]:
-    new = NewRun(new_id("run"), thread_id, body.assistant_id, _parameters(body), int(time.time()))
+    new = NewRun(new_id("run"), thread_id, body.assistant_id, body, int(time.time()))
     row = runs.create(connection, new, leading_events)
     _refuse_built_in_tools(row, body)
     start = ThreadRunRequest(thread_id=thread_id, assistant_id=body.assistant_id)
     return row, run_commands.add(connection, row["id"], "start", start.model_dump(mode="json"))
-
-
-def _parameters(body: CreatedRun) -> RunParameters:
-    own = RunParameters.model_fields.keys()
-    given: dict[str, Any] = {name: getattr(body, name) for name in body.model_fields_set & own}
-    return RunParameters.model_construct(**given)
 
 
 def _refuse_built_in_tools(run: Row, body: CreatedRun) -> None:

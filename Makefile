@@ -1,0 +1,52 @@
+# `make` alone tells what there is. Everything runs in .venv, which is made when it is needed.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test check format bench histories lock clean
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.ready ## Run the main job on the embedded stack and show it
+	$(BIN)/lockstitch demo
+
+dev: $(VENV)/.ready ## Start Temporal, a worker and the HTTP server; Ctrl-C ends them
+	$(BIN)/lockstitch dev
+
+test: $(VENV)/.ready ## Run the tests
+	$(BIN)/pytest
+
+check: $(VENV)/.ready ## Lint, type-check and check who imports whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready ## Format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.ready ## Measure against Temporal's floor and a bare SDK loop; writes benchmarks/results/
+	$(BIN)/python -P benchmarks/run.py
+
+histories: $(VENV)/.ready ## Record the workflow histories that the replay test replays
+	$(BIN)/python -P tests/workflows/record_histories.py
+
+lock: ## Pin the dependencies anew (needs uv)
+	uv pip compile pyproject.toml --extra embedded --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.txt
+	uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \
+		--constraint requirements.txt \
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-dev.txt
+
+clean: ## Remove what was built and installed
+	rm -rf $(VENV) build dist *.egg-info .lockstitch .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(VENV)/.ready: requirements-dev.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit("Lockstitch needs Python 3.11 or newer; set PYTHON=..." if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
