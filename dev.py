@@ -95,6 +95,10 @@ class DevStack:
         await asyncio.gather(*(process.stop() for process in others))
         await asyncio.gather(*(process.stop() for process in temporal))
 
+    def pid(self, name: str) -> int:
+        """Return the id of the process ``temporal``, ``worker`` or ``server`` as it runs now."""
+        return next(process.pid for process in self._processes if process.name == name)
+
     def workflow_url(self, run_id: str) -> str:
         """Return the page of a run in the Temporal UI."""
         return f"{self.ui_url}/namespaces/default/workflows/{run_id}"
@@ -147,7 +151,7 @@ class _Process:
     """One process that is started again when it dies by itself."""
 
     def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], log: Path | None) -> None:
-        self._name = name
+        self.name = name
         self._command = command
         self._environment = environment
         self._log = log
@@ -155,7 +159,12 @@ class _Process:
         self._keeper: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
-        return f"_Process({self._name!r}, pid={self._process.pid if self._process else None})"
+        return f"_Process({self.name!r}, pid={self._process.pid if self._process else None})"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None  # noqa: S101 - asked for while it runs
+        return self._process.pid
 
     async def start(self, ready: _Ready) -> None:
         await self._spawn()
@@ -164,13 +173,13 @@ class _Process:
             async with asyncio.timeout(START_SECONDS):
                 while not await ready():
                     if self._process.returncode is not None:
-                        raise ProcessFailed(self._name, self._last_words())
+                        raise ProcessFailed(self.name, self._last_words())
                     await asyncio.sleep(0.05)
         except TimeoutError as error:
             raise ProcessFailed(
-                self._name, f"it was not ready within {START_SECONDS:g} s. {self._last_words()}"
+                self.name, f"it was not ready within {START_SECONDS:g} s. {self._last_words()}"
             ) from error
-        self._keeper = asyncio.create_task(self._keep_alive(), name=f"keep-{self._name}")
+        self._keeper = asyncio.create_task(self._keep_alive(), name=f"keep-{self.name}")
 
     async def stop(self) -> None:
         if self._keeper is not None:
@@ -202,7 +211,7 @@ class _Process:
     async def _keep_alive(self) -> None:
         while self._process is not None:
             code = await self._process.wait()
-            sys.stderr.write(f"The {self._name} ended with {code}; it is started again.\n")
+            sys.stderr.write(f"The {self.name} ended with {code}; it is started again.\n")
             await asyncio.sleep(RESTART_PAUSE_SECONDS)
             await self._spawn()
 
