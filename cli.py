@@ -245,10 +245,8 @@ def list_tools(as_json: AsJson = False) -> None:
     for tool in registry.tools:
         if as_json:
             run_view.print_json({**tool.definition()["function"], "policy": tool.policy.model_dump(mode="json")})
-            continue
-        console.print(f"[cyan]{tool.name}[/]  {tool.description}", highlight=False)
-        console.print(f"  [dim]{tool.place}  {tool.policy}[/]", highlight=False)
-        console.print_json(data=tool.parameters, indent=None)
+        else:
+            run_view.show_tool(tool, console)
     if not as_json and not len(registry):
         console.print("No tools are registered; set LOCKSTITCH_TOOLS to an import path.")
 

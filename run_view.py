@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from lockstitch.starter.contract import RunEvent, RunSnapshot, ThreadRunResult
+from lockstitch.tools import Tool
 
 _OUTCOME_STYLES = {"succeeded": "green", "answered": "green", "unanswered": "yellow"}
 _STATUS_STYLES = {
@@ -149,7 +150,7 @@ def runs_table(runs: list[RunSnapshot]) -> Table:
     """Return a table of runs."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     for column in ("run", "status", "thread", "assistant", "started", "waits for"):
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column == "run", min_width=28 if column == "run" else None)
     for run in runs:
         started = f"{run.started_at:%Y-%m-%d %H:%M:%S}" if run.started_at else ""
         style = _STATUS_STYLES.get(run.status, "white")
@@ -158,3 +159,21 @@ def runs_table(runs: list[RunSnapshot]) -> Table:
             run.run_id, f"[{style}]{run.status}[/]", run.thread_id or "", run.assistant_id or "", started, waits
         )
     return table
+
+
+def show_tool(tool: Tool, console: Console) -> None:
+    """Print a tool: its name, what the model is told, and how it is tried."""
+    policy = tool.policy
+    facts = [
+        f"{policy.max_attempts} attempts of at most {policy.timeout.total_seconds():g} s",
+        f"first pause {policy.initial_interval.total_seconds():g} s",
+        f"then {policy.on_failure}",
+        "safe to retry" if policy.retry_safe else "not safe to retry",
+    ]
+    if policy.task_queue:
+        facts.append(f"on the task queue {policy.task_queue}")
+    console.print(f"[cyan]{tool.name}[/]  [dim]{tool.place}[/]", highlight=False)
+    console.print(f"  {escape(tool.description.splitlines()[0] if tool.description else '')}", highlight=False)
+    console.print(f"  [dim]{'; '.join(facts)}[/]", highlight=False)
+    for name, schema in tool.parameters["properties"].items():
+        console.print(f"  {name}: {escape(json.dumps(schema, ensure_ascii=False))}", highlight=False, soft_wrap=True)

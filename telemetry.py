@@ -127,8 +127,8 @@ def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # Each is one line per request of every client, at a level that otherwise tells what matters.
-    for chatty in ("httpx", "httpx2", "httpcore2", "uvicorn.access"):
+    # What they say at this level is about every request or their own start, and hides what matters.
+    for chatty in ("alembic", "httpx2", "httpcore2", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
 
 

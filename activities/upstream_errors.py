@@ -55,7 +55,7 @@ def _retry_after(error: openai.APIStatusError) -> timedelta | None:
     for name, unit in (("retry-after-ms", timedelta(milliseconds=1)), ("retry-after", timedelta(seconds=1))):
         try:
             wait = float(headers[name]) * unit
-        except (KeyError, ValueError):  # a date is allowed too; then Temporal's own back-off serves
+        except (KeyError, ValueError, OverflowError):  # a date is allowed too; then Temporal's own back-off serves
             continue
         return min(max(wait, timedelta(0)), _LONGEST_RETRY_AFTER)
     return None

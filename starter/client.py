@@ -1,6 +1,7 @@
 """Start runs, follow them, answer them and cancel them; what a backend service imports."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -256,7 +257,13 @@ async def connect_temporal(address: str, namespace: str, runtime: Runtime | None
             address, namespace=namespace, data_converter=pydantic_data_converter, runtime=runtime
         )
     except RuntimeError as error:  # what the SDK raises when it cannot connect
-        raise TemporalUnreachable(address, str(error)) from error
+        raise TemporalUnreachable(address, _reason(str(error))) from error
+
+
+def _reason(said: str) -> str:
+    """Return what the operating system said, which the SDK wraps in its own layers."""
+    innermost = re.search(r'message: "([^"]+)"', said)
+    return innermost[1].lower() if innermost else said[:200]
 
 
 def _check_answer(run_id: str, outputs: Sequence[ToolOutput], pending: set[str]) -> None:
@@ -295,7 +302,9 @@ def _quoted(value: str) -> str:
 
 async def _snapshot(execution: WorkflowExecution) -> RunSnapshot:
     attributes = execution.typed_search_attributes
-    pending: Sequence[PendingCall] = await execution.memo_value(contract.PENDING_MEMO, default=[], type_hint=list[PendingCall])
+    pending: Sequence[PendingCall] = await execution.memo_value(
+        contract.PENDING_MEMO, default=[], type_hint=list[PendingCall]
+    )
     status = attributes.get(contract.STATUS) or "queued"
     if execution.status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
         status = "failed"  # terminated or timed out: nobody carries the run any more

@@ -14,14 +14,16 @@ from lockstitch.activities.backends.metered import metered_turn
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
 from lockstitch.assistants import objects
 from lockstitch.assistants.model.turn import Model
-from lockstitch.assistants.store import runs, steps, threads, tool_calls
+from lockstitch.assistants.store import event_log, runs, steps, threads, tool_calls
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
-from lockstitch.starter.contract import LastError, ThreadRunRequest, ToolOutput, Usage
+from lockstitch.starter.contract import LastError, RunStatus, ThreadRunRequest, ToolOutput, Usage
 
 INLINE_TEXT_BYTES = 32 * 1024
 """How much of the last message a run's result carries; the whole is in the store."""
+
+_DELETED = LastError(code="invalid_request_error", message="The run was deleted with its thread.")
 
 
 class LocalBackend:
@@ -70,15 +72,23 @@ class LocalBackend:
         self, run: RunRef, status: Literal["cancelled", "failed", "expired"], last_error: LastError | None
     ) -> RunStop:
         """End the run in the store; one that was never created has ended all the same."""
-        values = {} if last_error is None else {"last_error": last_error.model_dump()}
-        await self._database.write(
-            lambda connection: runs.end(connection, run.run_id, status, int(time.time()), **values)
-        )
+        await self._database.write(lambda connection: _end(connection, run, status, last_error))
         row = await self._database.read(lambda connection: runs.find(connection, run.run_id))
         return RunStop(run=run, status=status, last_error=last_error) if row is None else await self.retrieve(run)
 
 
+def _end(connection: Connection, run: RunRef, status: RunStatus, last_error: LastError | None) -> None:
+    if runs.find(connection, run.run_id) is None:
+        # Never created, or deleted with its thread: there is no run to show, but whoever watches must learn the end.
+        event_log.close(connection, run.run_id, last_error.message if last_error else _DELETED.message)
+        return
+    values = {} if last_error is None else {"last_error": last_error.model_dump()}
+    runs.end(connection, run.run_id, status, int(time.time()), **values)
+
+
 def _create(connection: Connection, run_id: str, request: ThreadRunRequest) -> Row:
+    if created_meanwhile := runs.find(connection, run_id):  # by an attempt that was taken for dead
+        return created_meanwhile
     now = int(time.time())
     leading_events, thread_id = [], request.thread_id
     if thread_id is None:
@@ -120,8 +130,7 @@ def _submit(
 def _stop(connection: Connection, run: RunRef) -> RunStop:
     row = runs.find(connection, run.run_id)
     if row is None:
-        gone = LastError(code="invalid_request_error", message="The run was deleted with its thread.")
-        return RunStop(run=run, status="cancelled", last_error=gone)
+        return RunStop(run=run, status="cancelled", last_error=_DELETED)
     calls = _open_round(connection, row)
     message_ids = threads.message_ids_of_run(connection, run.run_id)
     text = threads.message_text(connection, message_ids[-1]) if message_ids else None

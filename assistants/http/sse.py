@@ -8,6 +8,7 @@ from starlette.responses import StreamingResponse
 
 from lockstitch import telemetry
 from lockstitch.assistants import objects, refusals
+from lockstitch.assistants.store import event_log
 from lockstitch.assistants.store.event_feed import EventFeed
 from lockstitch.assistants.store.event_log import LoggedEvent
 from lockstitch.errors import ApiError, StoreUnavailable
@@ -15,7 +16,7 @@ from lockstitch.errors import ApiError, StoreUnavailable
 PING_SECONDS = 15.0
 """A stream on which nothing happens sends a comment so often: proxies cut what is silent for a minute."""
 
-ENDS = frozenset(f"thread.run.{status}" for status in objects.ENDED)
+ENDS = frozenset(f"thread.run.{status}" for status in objects.ENDED) | {event_log.ERROR}
 """The events after which nothing comes any more."""
 
 STOPS = ENDS | {"thread.run.requires_action"}
@@ -29,12 +30,14 @@ _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 _LINE_BREAKS = {ord(character): f"\\u{ord(character):04x}" for character in "\x85\u2028\u2029"}
 
 
-def event_stream(feed: EventFeed, run_id: str, after: int, last: frozenset[str]) -> StreamingResponse:
+def event_stream(
+    feed: EventFeed, run_id: str, after: int, last: frozenset[str], *, ping_seconds: float = PING_SECONDS
+) -> StreamingResponse:
     """Stream the run's events that follow number ``after``, up to the first whose name is in ``last``.
 
     A client that goes away ends the stream and nothing else.
     """
-    return _answer(_frames(feed, run_id, after, last))
+    return _answer(_frames(feed, run_id, after, last, ping_seconds))
 
 
 def ended_stream() -> StreamingResponse:
@@ -50,10 +53,12 @@ async def _only_the_end() -> AsyncIterator[bytes]:
     yield _DONE
 
 
-async def _frames(feed: EventFeed, run_id: str, after: int, last: frozenset[str]) -> AsyncGenerator[bytes, None]:
+async def _frames(
+    feed: EventFeed, run_id: str, after: int, last: frozenset[str], ping_seconds: float
+) -> AsyncGenerator[bytes, None]:
     with telemetry.OPEN_STREAMS.track_inprogress():
         try:
-            async with aclosing(feed.batches(run_id, after, idle_timeout=PING_SECONDS)) as batches:
+            async with aclosing(feed.batches(run_id, after, idle_timeout=ping_seconds)) as batches:
                 async for batch in batches:
                     until = next((at for at, logged in enumerate(batch, 1) if logged.event in last), None)
                     frames = _encode(batch[:until]) if batch else _PING

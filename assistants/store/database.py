@@ -8,7 +8,6 @@ lets one writer in at a time.
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import sqlalchemy
@@ -22,10 +21,10 @@ from lockstitch.errors import SettingsInvalid, StoreUnavailable
 T = TypeVar("T")
 
 _PRAGMAS = (
+    "PRAGMA busy_timeout = 15000",
     "PRAGMA journal_mode = WAL",
     # A killed process loses nothing; after a power cut the last transactions may be gone, the file stays sound.
     "PRAGMA synchronous = NORMAL",
-    "PRAGMA busy_timeout = 15000",
     "PRAGMA foreign_keys = ON",
     "PRAGMA cache_size = -65536",
 )
@@ -39,8 +38,8 @@ class Database:
     """
 
     def __init__(self, url: str) -> None:
+        _check_url(url)
         self.url = url
-        self._path = _sqlite_path(url)
         self._reader = _engine(url, begin="BEGIN")
         self._writer = _engine(url, begin="BEGIN IMMEDIATE")
         self._writer_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
@@ -108,17 +107,16 @@ def _engine(url: str, *, begin: str) -> Engine:
     return engine
 
 
-def _sqlite_path(url: str) -> Path:
+def _check_url(url: str) -> None:
+    variable, example = "LOCKSTITCH_DATABASE_URL", "use a file, such as sqlite:////var/lib/lockstitch.db"
     try:
         parsed = sqlalchemy.make_url(url)
-    except SQLAlchemyError as error:
-        raise SettingsInvalid("LOCKSTITCH_DATABASE_URL", f"{url!r} is no database URL") from error
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise SettingsInvalid(
-            "LOCKSTITCH_DATABASE_URL",
-            f"{url!r} is not supported; use a file, such as sqlite:////var/lib/lockstitch.db",
-        )
-    return Path(parsed.database)
+    except (SQLAlchemyError, ValueError) as error:
+        raise SettingsInvalid(variable, f"this is no database URL; {example}.") from error
+    is_file = parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:")
+    if not is_file or parsed.query:
+        shown = parsed.render_as_string(hide_password=True)
+        raise SettingsInvalid(variable, f"{shown!r} is not supported; {example}.")
 
 
 def _reason(error: SQLAlchemyError) -> str:

@@ -119,6 +119,7 @@ class EventFeed:
 
     async def _look_out(self) -> None:
         position, version = await self._database.read(_newest_position), -1
+        self._wake(self._wakers)  # what was appended before that, while the database was out of reach
         while True:
             if not self._watched.is_set():
                 await self._watched.wait()
@@ -145,5 +146,6 @@ def _newest_position(connection: Connection) -> int:
 
 def _appended_after(connection: Connection, position: int) -> tuple[int, set[str]]:
     query = select(run_events.c.run_id, func.max(run_events.c.position)).where(run_events.c.position > position)
-    found: dict[str, int] = dict(connection.execute(query.group_by(run_events.c.run_id)).tuples().all())
+    rows = connection.execute(query.group_by(run_events.c.run_id)).all()
+    found: dict[str, int] = {row[0]: row[1] for row in rows}
     return max(found.values(), default=position), set(found)

@@ -15,6 +15,9 @@ from lockstitch.errors import WriterFenced
 
 JsonObject = dict[str, Any]
 
+ERROR = "error"
+"""The event that ends a log without a run that has ended."""
+
 
 class NewEvent(NamedTuple):
     """An event to append: the name of a stream event of the Assistants API, and its object."""
@@ -83,6 +86,15 @@ def begin(connection: Connection, run_id: str, events: Sequence[NewEvent]) -> No
     """Open the log of a new run with its first events."""
     connection.execute(insert(run_logs).values(run_id=run_id, last_seq=0, fence=0))
     append(connection, run_id, events)
+
+
+def close(connection: Connection, run_id: str, reason: str) -> None:
+    """End the log of a run of which there is nothing to show, with the API's event ``error``; once."""
+    fence = claim(connection, run_id)
+    last = after(connection, run_id, last_seq(connection, run_id) - 1)
+    if not last or last[-1].event != ERROR:
+        error = {"message": reason, "type": "invalid_request_error", "param": None, "code": None}
+        append(connection, run_id, [NewEvent(ERROR, {"error": error})], fence=fence)
 
 
 def after(connection: Connection, run_id: str, seq: int, *, limit: int = 500) -> list[LoggedEvent]:

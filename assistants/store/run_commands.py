@@ -37,4 +37,11 @@ def start_waits(connection: Connection, run_id: str) -> bool:
 
 def drop(connection: Connection, command: Row) -> None:
     """Forget a command that was delivered."""
-    rows.remove(connection, run_commands, run_commands.c.position == command["position"])
+    # SQLite gives a free position away again, so the position alone may mean a command that came later.
+    rows.remove(
+        connection,
+        run_commands,
+        run_commands.c.position == command["position"],
+        run_commands.c.run_id == command["run_id"],
+        run_commands.c.created_at == command["created_at"],
+    )

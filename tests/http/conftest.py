@@ -66,6 +66,10 @@ class HandWorker:
         """Answer and complete the run."""
         await self.take_turn(run_id, SAID, **options)
 
+    async def begin_to_say(self, run_id: str, **options: Any) -> None:
+        """Begin an answer and leave it unfinished."""
+        await self.take_turn(run_id, SAID[:1], **options)
+
     async def ask(self, run_id: str, **options: Any) -> None:
         """Call two functions that nobody handles here, so that the run requires action."""
         await self.take_turn(run_id, ASKED, **options)
@@ -96,12 +100,12 @@ class Server:
 
 
 @asynccontextmanager
-async def running_server(temporal: Client, folder: Path) -> AsyncIterator[Server]:
+async def running_server(temporal: Client, folder: Path, task_queue: str | None = None) -> AsyncIterator[Server]:
     """Serve a new database."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(f"sqlite:///{folder / 'lockstitch.db'}"))
         feed = await stack.enter_async_context(EventFeed(database))
-        starter = await stack.enter_async_context(Starter(temporal, task_queue=f"test-{uuid4()}"))
+        starter = await stack.enter_async_context(Starter(temporal, task_queue=task_queue or f"test-{uuid4()}"))
         services = Services(database, feed, CommandDelivery(database, starter), starter)
         listener = listen("127.0.0.1", 0, purpose="a test", option="nothing")
         await stack.enter_async_context(serving(build_app(services), listener))
@@ -120,7 +124,7 @@ async def server(temporal: Client, tmp_path_factory: pytest.TempPathFactory) -> 
 @pytest.fixture
 def another_server(temporal: Client, tmp_path: Path) -> Callable[..., Any]:
     """Start a server of one's own, on another Temporal server where one is given."""
-    return lambda client=temporal: running_server(client, tmp_path)
+    return lambda client=temporal, **options: running_server(client, tmp_path, **options)
 
 
 @pytest.fixture(scope="session")

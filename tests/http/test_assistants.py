@@ -56,7 +56,7 @@ async def test_a_deleted_assistant_is_gone(client):
     deleted = await client.beta.assistants.delete(created.id)
 
     assert (deleted.id, deleted.object, deleted.deleted) == (created.id, "assistant.deleted", True)
-    with pytest.raises(openai.NotFoundError, match=f"No assistant found with id '{created.id}'."):
+    with pytest.raises(openai.NotFoundError, match=f"No assistant found with id '{created.id}'"):
         await client.beta.assistants.retrieve(created.id)
 
 

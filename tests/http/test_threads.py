@@ -40,7 +40,7 @@ async def test_modifying_a_thread_replaces_its_metadata(client, thread):
 
 async def test_a_deleted_thread_is_gone_with_its_messages(client, thread):
     assert (await client.beta.threads.delete(thread.id)).object == "thread.deleted"
-    with pytest.raises(openai.NotFoundError, match=f"No thread found with id '{thread.id}'."):
+    with pytest.raises(openai.NotFoundError, match=f"No thread found with id '{thread.id}'"):
         await client.beta.threads.messages.list(thread.id)
 
 

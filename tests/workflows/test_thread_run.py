@@ -4,8 +4,10 @@ import asyncio
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import func, select
 
 from lockstitch.assistants.model.script import ScriptedModel
+from lockstitch.assistants.store.schema import threads
 from lockstitch.errors import AnswerRefused, RunFinished, RunNotFound
 from lockstitch.starter.contract import RunPolicy, ThreadRunRequest, ToolOutput
 from lockstitch.tools import ToolContext, tool
@@ -248,14 +250,18 @@ async def test_a_model_that_refuses_fails_the_run_with_the_reason(engine):
     assert "Incorrect API key provided." in result.last_error.message
 
 
-async def test_a_run_of_an_unknown_assistant_fails_and_leaves_nothing(engine):
+async def test_a_run_of_an_unknown_assistant_fails_and_leaves_nothing_but_the_error(engine):
     async with engine([]) as lockstitch:
         request = (await lockstitch.request("Hello.")).model_copy(update={"assistant_id": "asst_unknown"})
         result = await lockstitch.starter.run(request)
         events = await lockstitch.events(result.run_id)
+        threads_left = await lockstitch.database.read(
+            lambda connection: connection.scalar(select(func.count(threads.c.id)))
+        )
 
+    assert threads_left == 0
     assert (result.status, result.last_error.message) == ("failed", "No assistant found with id 'asst_unknown'.")
-    assert events == []
+    assert [(event.seq, event.event) for event in events] == [(1, "error")]
 
 
 async def test_the_same_key_means_the_same_run(engine):

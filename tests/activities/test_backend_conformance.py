@@ -1,0 +1,375 @@
+"""What every backend promises, whatever runs behind it: another backend is one more factory in `BACKENDS`.
+
+A factory gets what the model says, as a script of the scripted model, and the names of functions with handlers.
+"""
+
+import asyncio
+import json
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, get_args
+
+import pytest
+
+from lockstitch.activities.backends.base import Backend
+from lockstitch.activities.backends.local import LocalBackend
+from lockstitch.activities.event_recorder import EventRecorder
+from lockstitch.activities.messages import CallFailure, EndRun, RunRef, RunStop
+from lockstitch.activities.upstream_errors import translate
+from lockstitch.assistants.model.script import ScriptedModel
+from lockstitch.assistants.store import assistants, event_log, tool_calls
+from lockstitch.assistants.store.database import Database
+from lockstitch.assistants.store.event_log import LoggedEvent
+from lockstitch.errors import ApiError, UpstreamError
+from lockstitch.starter.contract import LastError, NewMessage, ThreadRunRequest, ToolOutput
+from lockstitch.starter.identifiers import new_id
+
+ANSWER = {"say": "One two three four.", "usage": {"prompt_tokens": 11, "completion_tokens": 5}}
+CALLS = {
+    "round": 0,
+    "say": "Let me look.",
+    "call": [{"name": "find", "arguments": {"n": 1}, "call_id": "call_a"}, {"name": "price", "call_id": "call_b"}],
+}
+ROUND = [CALLS, {"round": 1, **ANSWER}]
+ENDINGS = get_args(EndRun.model_fields["status"].annotation)
+
+
+@dataclass
+class Upstream:
+    """A backend, and what a worker does with it."""
+
+    backend: Backend
+    database: Database
+    assistant_id: str
+    runs: list[RunRef] = field(default_factory=list)
+
+    def request(self, **values: Any) -> ThreadRunRequest:
+        """Ask something on a new thread."""
+        messages = [NewMessage(role="user", content="Well?")]
+        return ThreadRunRequest(assistant_id=self.assistant_id, messages=messages, **values)
+
+    async def create(self, **values: Any) -> RunRef:
+        """Create a run."""
+        return await self.backend.create(new_id("run"), self.request(**values))
+
+    async def follow(self, run: RunRef, turn: int = 1, attempt: int = 1, break_after: int | None = None) -> RunStop:
+        """Follow a turn to its end, or until it has told ``break_after`` things, and record what it told."""
+        async with (
+            EventRecorder(self.database, run.run_id, attempt) as recorder,
+            aclosing(self.backend.follow(run, turn, attempt)) as progress,
+        ):
+            told = 0
+            async for happened in progress:
+                await recorder.record(happened)
+                told += 1
+                if told == break_after:
+                    break
+        return await self.backend.retrieve(run)
+
+    async def submit(self, run: RunRef, **outputs: str) -> None:
+        """Give outputs to the calls that have these ids."""
+        given = [ToolOutput(tool_call_id=call_id, output=output) for call_id, output in outputs.items()]
+        await self.backend.submit(run, given, [])
+
+    async def events(self, run: RunRef) -> list[LoggedEvent]:
+        """Return what watchers were told, which is checked to make sense."""
+        events = await self.database.read(lambda connection: event_log.after(connection, run.run_id, 0))
+        check_story(events)
+        return events
+
+    async def names(self, run: RunRef) -> list[str]:
+        """Return the names of the events but for deltas."""
+        names = [event.event.removeprefix("thread.") for event in await self.events(run)]
+        return [name for name in names if not name.endswith("delta")]
+
+
+def check_story(events: Sequence[LoggedEvent]) -> None:
+    """Numbers have no gap; whatever is told of is created first, ends at most once, and is silent afterwards."""
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    stage: dict[str, str] = {}
+    for event in events:
+        kind, _, what = event.event.rpartition(".")
+        owner = json.loads(event.data)["id"]
+        if kind == "thread.run" or event.event == "thread.created":
+            continue
+        assert (owner in stage) == (what != "created"), f"{event.event} of {owner} after {stage.get(owner)}"
+        assert stage.get(owner) in (None, "created", "in_progress", "delta"), f"{event.event} after the end"
+        stage[owner] = what
+    run_events = [
+        event.event for event in events if event.event.startswith("thread.run.") and "step" not in event.event
+    ]
+    if run_events and run_events[-1].rpartition(".")[2] in ("completed", "incomplete", *ENDINGS):
+        assert events[-1].event == run_events[-1]
+        assert not set(stage.values()) & {"created", "in_progress", "delta"}
+
+
+BackendFactory = Callable[..., AbstractAsyncContextManager[Upstream]]
+
+
+@asynccontextmanager
+async def local(database: Database, script: Any, handled: Collection[str]) -> AsyncIterator[Upstream]:
+    columns = {"model": "test", "tools": [], "tool_resources": {}, "metadata": {}}
+    row = await database.write(lambda connection: assistants.create(connection, columns, 0))
+    yield Upstream(LocalBackend(database, ScriptedModel(script), handled), database, row["id"])
+
+
+BACKENDS = {"local": local}
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest, database: Database) -> BackendFactory:
+    """Open a backend whose model says what a script says."""
+    factory = BACKENDS[request.param]
+    return lambda *script, handled=(): factory(database, script or [ANSWER], handled)
+
+
+# --- create
+
+
+async def test_creating_again_finds_the_run_that_was_created(backend):
+    async with backend() as upstream:
+        request = upstream.request()
+        first = await upstream.backend.create("run_1", request)
+        again = await upstream.backend.create("run_1", request)
+        names = await upstream.names(first)
+
+    assert first == again
+    assert (first.run_id, first.backend) == ("run_1", upstream.backend.name)
+    assert names == ["created", "run.created", "run.queued"]
+
+
+async def test_two_attempts_that_create_at_the_same_time_get_one_run(backend):
+    async with backend() as upstream:
+        request = upstream.request()
+        created = await asyncio.gather(*(upstream.backend.create("run_1", request) for _ in range(3)))
+
+    assert created == [created[0]] * 3
+
+
+async def test_a_run_that_was_created_waits(backend):
+    async with backend() as upstream:
+        stop = await upstream.backend.retrieve(await upstream.create())
+
+    assert (stop.status, stop.calls, stop.message_ids, stop.last_message_text) == ("queued", [], [], None)
+
+
+async def test_a_run_of_an_unknown_assistant_is_refused_for_good(backend):
+    async with backend() as upstream:
+        request = upstream.request().model_copy(update={"assistant_id": "asst_unknown"})
+        with pytest.raises((ApiError, UpstreamError)) as refused:
+            await upstream.backend.create("run_1", request)
+
+    assert isinstance(refused.value, ApiError) or not refused.value.retryable
+
+
+# --- follow
+
+
+async def test_following_ends_when_the_run_has_completed(backend):
+    async with backend() as upstream:
+        run = await upstream.create()
+        stop = await upstream.follow(run)
+        names = await upstream.names(run)
+
+    assert (stop.status, stop.last_message_text, len(stop.message_ids)) == ("completed", "One two three four.", 1)
+    assert (stop.usage.prompt_tokens, stop.usage.completion_tokens, stop.usage.total_tokens) == (11, 5, 16)
+    assert names[-5:] == [
+        "message.created",
+        "message.in_progress",
+        "message.completed",
+        "run.step.completed",
+        "run.completed",
+    ]
+
+
+@pytest.mark.parametrize("handled", [(), ("find",), ("find", "price")])
+async def test_following_ends_when_the_run_asks_for_outputs(backend, handled):
+    async with backend(*ROUND, handled=handled) as upstream:
+        run = await upstream.create()
+        stop = await upstream.follow(run)
+        names = await upstream.names(run)
+
+    assert stop.status == "requires_action"
+    assert [(call.call_id, call.name, call.outcome) for call in stop.calls] == [
+        ("call_a", "find", None),
+        ("call_b", "price", None),
+    ]
+    # Watchers outside are asked only for what no handler settles.
+    assert ("run.requires_action" in names) == (len(handled) < 2)
+
+
+async def test_a_turn_that_is_recorded_is_not_taken_again(backend):
+    async with backend(*ROUND) as upstream:
+        run = await upstream.create()
+        stop = await upstream.follow(run)
+        before = await upstream.events(run)
+        again = await upstream.follow(run, attempt=2)
+
+        assert again == stop
+        assert await upstream.events(run) == before
+
+
+async def test_an_answer_that_is_cut_off_is_incomplete(backend):
+    async with backend({"say": "One two", "finish": "length"}) as upstream:
+        run = await upstream.create()
+        stop = await upstream.follow(run)
+        names = await upstream.names(run)
+
+    assert (stop.status, stop.last_message_text) == ("incomplete", "One two")
+    assert "message.incomplete" in names
+
+
+async def test_an_upstream_that_fails_says_so_and_is_asked_again(backend):
+    failing = {"status": 503, "message": "Overloaded.", "retry_after_seconds": 2, "times": 1}
+    async with backend({**ANSWER, "fail": failing}) as upstream:
+        run = await upstream.create()
+        with pytest.raises(Exception, match="Overloaded") as failed:
+            await upstream.follow(run)
+        stop = await upstream.follow(run, attempt=2)
+
+    error = translate(failed.value)
+    assert (error.status, error.retryable, error.retry_after) == (503, True, timedelta(seconds=2))
+    assert stop.status == "completed"
+
+
+@pytest.mark.parametrize("told", range(1, 9))
+async def test_an_attempt_that_breaks_off_leaves_one_finished_message_and_one_story(backend, told):
+    async with backend() as upstream:
+        run = await upstream.create()
+        await upstream.follow(run, break_after=told)
+        stop = await upstream.follow(run, attempt=2)
+        events = await upstream.events(run)
+
+    count = Counter(event.event for event in events)
+    assert (stop.status, stop.last_message_text, len(stop.message_ids)) == ("completed", "One two three four.", 1)
+    assert count["thread.message.completed"] == count["thread.run.in_progress"] == count["thread.run.completed"] == 1
+    assert count["thread.message.incomplete"] == count["thread.run.step.failed"] == count["thread.message.created"] - 1
+    assert stop.usage.total_tokens == 16
+
+
+@pytest.mark.parametrize("told", range(5, 16))
+async def test_an_attempt_that_breaks_off_among_its_calls_leaves_each_call_once(backend, told):
+    async with backend(*ROUND) as upstream:
+        run = await upstream.create()
+        await upstream.follow(run, break_after=told)
+        stop = await upstream.follow(run, attempt=2)
+        names = await upstream.names(run)
+
+    assert (stop.status, [call.call_id for call in stop.calls]) == ("requires_action", ["call_a", "call_b"])
+    assert len(stop.message_ids) == 1
+    assert names.count("run.requires_action") == 1
+
+
+# --- submit
+
+
+async def test_a_run_goes_on_with_its_outputs_and_completes(backend):
+    async with backend(*ROUND) as upstream:
+        run = await upstream.create()
+        await upstream.follow(run)
+        await upstream.submit(run, call_a="found", call_b="9 euros")
+        stop = await upstream.follow(run, turn=2)
+        done = [event for event in await upstream.events(run) if event.event == "thread.run.step.completed"]
+
+    assert (stop.status, stop.calls, len(stop.message_ids)) == ("completed", [], 2)
+    details = [json.loads(event.data)["step_details"] for event in done]
+    [outputs] = [[call["function"]["output"] for call in it["tool_calls"]] for it in details if "tool_calls" in it]
+    assert outputs == ["found", "9 euros"]
+
+
+async def test_outputs_that_are_given_again_change_nothing(backend):
+    async with backend(*ROUND) as upstream:
+        run = await upstream.create()
+        await upstream.follow(run)
+        await upstream.submit(run, call_a="found", call_b="9 euros")
+        before = await upstream.events(run)
+        await upstream.submit(run, call_a="lost", call_b="0 euros")
+        assert await upstream.events(run) == before
+
+        await upstream.follow(run, turn=2)
+        ended = await upstream.events(run)
+        await upstream.submit(run, call_a="lost", call_b="0 euros")
+        assert await upstream.events(run) == ended
+
+
+async def test_a_turn_that_breaks_off_after_outputs_is_taken_again_with_the_same_outputs(backend):
+    async with backend(*ROUND) as upstream:
+        run = await upstream.create()
+        await upstream.follow(run)
+        for attempt, break_after in ((1, 5), (2, None)):
+            await upstream.submit(run, call_a="found", call_b="9 euros")
+            stop = await upstream.follow(run, 2, attempt, break_after)
+        names = await upstream.names(run)
+
+    assert (stop.status, len(stop.message_ids)) == ("completed", 2)
+    assert names.count("run.queued") == names.count("run.in_progress") == 2
+
+
+async def test_outputs_of_handlers_and_failures_are_given_too(backend):
+    async with backend(*ROUND, handled=("find",)) as upstream:
+        run = await upstream.create()
+        await upstream.follow(run)
+        await upstream.database.write(
+            lambda connection: tool_calls.record_output(connection, run.run_id, "call_a", "found", "succeeded")
+        )
+        await upstream.backend.submit(run, [], [CallFailure(call_id="call_b", message="the shop is closed")])
+        stop = await upstream.follow(run, turn=2)
+        call = await upstream.database.read(lambda connection: tool_calls.get(connection, run.run_id, "call_b"))
+
+    assert stop.status == "completed"
+    assert (call["output"], call["outcome"]) == ("Error: the shop is closed", "failed")
+
+
+# --- retrieve and end
+
+
+async def test_a_run_that_does_not_exist_is_told_to_have_ended(backend):
+    async with backend() as upstream:
+        run = (await upstream.create()).model_copy(update={"run_id": "run_unknown", "upstream_id": "run_unknown"})
+        stop = await upstream.backend.retrieve(run)
+        ended = await upstream.backend.end(run, "expired", None)
+
+    assert stop.status in ENDINGS
+    assert stop.last_error is not None
+    assert ended.status in ENDINGS
+
+
+async def bring_to(upstream: Upstream, status: str) -> RunRef:
+    run = await upstream.create()
+    if status != "queued":
+        await upstream.follow(run, break_after=4 if status == "in_progress" else None)
+    if status == "completed":
+        await upstream.submit(run, call_a="found", call_b="9 euros")
+        await upstream.follow(run, turn=2)
+    return run
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("status", ["queued", "in_progress", "requires_action", "completed"])
+async def test_a_run_ends_whatever_it_is_doing_and_once(backend, status, ending):
+    async with backend(*ROUND) as upstream:
+        run = await bring_to(upstream, status)
+        error = LastError(code="server_error", message="enough") if ending == "failed" else None
+        stop = await upstream.backend.end(run, ending, error)
+        events = await upstream.events(run)
+        again = await upstream.backend.end(run, "cancelled", None)
+
+        expected = "completed" if status == "completed" else ending
+        assert (stop.status, stop.calls, again) == (expected, [], stop)
+        assert stop.last_error == (error if status != "completed" else None)
+        assert events[-1].event == f"thread.run.{expected}"
+        assert await upstream.events(run) == events
+
+
+async def test_a_run_that_has_ended_is_not_followed_and_takes_no_outputs(backend):
+    async with backend(*ROUND) as upstream:
+        run = await bring_to(upstream, "requires_action")
+        ended = await upstream.backend.end(run, "cancelled", None)
+        before = await upstream.events(run)
+        await upstream.submit(run, call_a="found", call_b="9 euros")
+
+        assert await upstream.follow(run, turn=2) == ended
+        assert await upstream.events(run) == before

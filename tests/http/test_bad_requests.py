@@ -1,0 +1,176 @@
+"""What is wrong with a request is said in the API's words, and changes nothing."""
+
+# ruff: noqa: E501 - a row of a table is a line
+
+import json
+
+import pytest
+
+A = {"assistant_id": "asst_unknown"}
+RUNS = "/v1/threads/thread_unknown/runs"
+RUN = f"{RUNS}/run_unknown"
+MESSAGES = "/v1/threads/thread_unknown/messages"
+LIST = "/v1/assistants"
+
+
+def function(**values):
+    return {"tools": [{"type": "function", "function": values}]}
+
+
+def message(**values):
+    return {"messages": [{"role": "user", "content": "Hi", **values}]}
+
+
+BAD_BODIES = [
+    ("/v1/assistants", {}, "Missing required parameter: 'model'.", "model", "missing_required_parameter"),
+    ("/v1/assistants", {"model": 5}, "Invalid type for 'model': expected a string, but got an integer instead.", "model", "invalid_type"),
+    ("/v1/assistants", {"model": "m", "foo": 1}, "Unknown parameter: 'foo'.", "foo", "unknown_parameter"),
+    ("/v1/assistants", {"model": "m", "name": "x" * 257}, "Invalid 'name': string too long. Expected a string with maximum length 256, but got a string with length 257 instead.", "name", "string_above_max_length"),
+    ("/v1/assistants", {"model": "m", "tools": {}}, "Invalid type for 'tools': expected an array of objects, but got an object instead.", "tools", "invalid_type"),
+    ("/v1/assistants", {"model": "m", "tools": [5]}, "Invalid type for 'tools[0]': expected an object, but got an integer instead.", "tools[0]", "invalid_type"),
+    ("/v1/assistants", {"model": "m", "tools": [{}]}, "Missing required parameter: 'tools[0].type'.", "tools[0].type", "missing_required_parameter"),
+    ("/v1/assistants", {"model": "m", "tools": [{"type": "retrieval"}]}, "Invalid value: 'retrieval'. Supported values are: 'function', 'code_interpreter', and 'file_search'.", "tools[0].type", "invalid_value"),
+    ("/v1/assistants", {"model": "m", "tools": [{"type": "function"}]}, "Missing required parameter: 'tools[0].function'.", "tools[0].function", "missing_required_parameter"),
+    ("/v1/assistants", {"model": "m", **function()}, "Missing required parameter: 'tools[0].function.name'.", "tools[0].function.name", "missing_required_parameter"),
+    ("/v1/assistants", {"model": "m", **function(name="a b")}, "Invalid 'tools[0].function.name': string does not match pattern. Expected a string that matches the pattern '^[a-zA-Z0-9_-]{1,64}$'.", "tools[0].function.name", "invalid_value"),
+    ("/v1/assistants", {"model": "m", **function(name="a", x=1)}, "Unknown parameter: 'tools[0].function.x'.", "tools[0].function.x", "unknown_parameter"),
+    ("/v1/assistants", {"model": "m", "tools": [{"type": "code_interpreter"}] * 129}, "Invalid 'tools': array too long. Expected an array with maximum length 128, but got an array with length 129 instead.", "tools", "array_above_max_length"),
+    ("/v1/assistants", {"model": "m", "temperature": 3}, "Invalid 'temperature': decimal above maximum value. Expected a value <= 2, but got 3 instead.", "temperature", "decimal_above_max_value"),
+    ("/v1/assistants", {"model": "m", "top_p": -0.5}, "Invalid 'top_p': decimal below minimum value. Expected a value >= 0, but got -0.5 instead.", "top_p", "decimal_below_min_value"),
+    ("/v1/assistants", {"model": "m", "temperature": "hot"}, "Invalid type for 'temperature': expected a decimal, but got a string instead.", "temperature", "invalid_type"),
+    ("/v1/assistants", {"model": "m", "response_format": {"type": "xml"}}, "Invalid value: 'xml'. Supported values are: 'text', 'json_object', and 'json_schema'.", "response_format.type", "invalid_value"),
+    ("/v1/assistants", {"model": "m", "response_format": 5}, "Invalid type for 'response_format': expected one of a string or object, but got an integer instead.", "response_format", "invalid_type"),
+    ("/v1/assistants", {"model": "m", "tool_resources": {"code_interpreter": {"file_ids": "f"}}}, "Invalid type for 'tool_resources.code_interpreter.file_ids': expected an array of strings, but got a string instead.", "tool_resources.code_interpreter.file_ids", "invalid_type"),
+    ("/v1/threads", {"tool_resources": {"file_search": {"vector_stores": [{}]}}}, "The tool 'file_search' is not available on this server; use function tools.", "tool_resources.file_search.vector_stores", "unsupported_tool"),
+    ("/v1/threads", {"metadata": {"modified": True}}, "Invalid type for 'metadata.modified': expected a string, but got a boolean instead.", "metadata.modified", "invalid_type"),
+    ("/v1/threads", {"metadata": {"k" * 65: "v"}}, "Invalid 'metadata': property name too long. Expected a property name with maximum length 64, but got one with length 65 instead.", "metadata", "string_above_max_length"),
+    ("/v1/threads", {"metadata": {"k": "v" * 513}}, "Invalid 'metadata.k': string too long. Expected a string with maximum length 512, but got a string with length 513 instead.", "metadata.k", "string_above_max_length"),
+    ("/v1/threads", {"metadata": {str(n): "" for n in range(17)}}, "Invalid 'metadata': too many properties. Expected an object with at most 16 properties, but got an object with 17 properties instead.", "metadata", "object_above_max_properties"),
+    ("/v1/threads", message(content=""), "Invalid 'messages[0].content': empty string. Expected a string with minimum length 1, but got an empty string instead.", "messages[0].content", "empty_string"),
+    ("/v1/threads", message(content=[]), "Invalid 'messages[0].content': empty array. Expected an array with minimum length 1, but got an empty array instead.", "messages[0].content", "empty_array"),
+    ("/v1/threads", message(content={}), "Invalid type for 'messages[0].content': expected one of a string or array of objects, but got an object instead.", "messages[0].content", "invalid_type"),
+    ("/v1/threads", message(content=[{"type": "text", "text": 5}]), "Invalid type for 'messages[0].content[0].text': expected a string, but got an integer instead.", "messages[0].content[0].text", "invalid_type"),
+    ("/v1/threads", message(content=[{"type": "audio"}]), "Invalid value: 'audio'. Supported values are: 'text', 'image_url', and 'image_file'.", "messages[0].content[0].type", "invalid_value"),
+    ("/v1/threads", message(content=None), "Invalid type for 'messages[0].content': expected one of a string or array of objects, but got null instead.", "messages[0].content", "invalid_type"),
+    ("/v1/threads", [1], "Invalid body: expected an object, but got an array instead.", None, "invalid_type"),
+    (MESSAGES, {"role": "system", "content": "x"}, "Invalid value: 'system'. Supported values are: 'user' and 'assistant'.", "role", "invalid_value"),
+    (MESSAGES, {"role": "user"}, "Missing required parameter: 'content'.", "content", "missing_required_parameter"),
+    (RUNS, {}, "Missing required parameter: 'assistant_id'.", "assistant_id", "missing_required_parameter"),
+    (RUNS, {"assistant_id": "undefined"}, "Invalid 'assistant_id': 'undefined'. Expected an ID that begins with 'asst'.", "assistant_id", "invalid_value"),
+    (RUNS, {**A, "tool_choice": "sometimes"}, "Invalid value: 'sometimes'. Supported values are: 'none', 'auto', and 'required'.", "tool_choice", "invalid_value"),
+    (RUNS, {**A, "tool_choice": {"type": "function"}}, "Invalid value for 'tool_choice': a tool choice of type 'function' names the function.", "tool_choice", "invalid_value"),
+    (RUNS, {**A, "tool_choice": 5}, "Invalid type for 'tool_choice': expected one of a string or object, but got an integer instead.", "tool_choice", "invalid_type"),
+    (RUNS, {**A, "max_prompt_tokens": 0}, "Invalid 'max_prompt_tokens': integer below minimum value. Expected a value >= 1, but got 0 instead.", "max_prompt_tokens", "integer_below_min_value"),
+    (RUNS, {**A, "max_completion_tokens": 2**70}, f"Invalid 'max_completion_tokens': integer above maximum value. Expected a value <= 2147483647, but got {2**70} instead.", "max_completion_tokens", "integer_above_max_value"),
+    (RUNS, {**A, "max_prompt_tokens": 1.5}, "Invalid type for 'max_prompt_tokens': expected an integer, but got a decimal instead.", "max_prompt_tokens", "invalid_type"),
+    (RUNS, {**A, "truncation_strategy": {"type": "last_messages"}}, "Invalid value for 'truncation_strategy': 'last_messages' needs the number of messages.", "truncation_strategy", "invalid_value"),
+    (RUNS, {**A, "parallel_tool_calls": "yes"}, "Invalid type for 'parallel_tool_calls': expected a boolean, but got a string instead.", "parallel_tool_calls", "invalid_type"),
+    ("/v1/threads/runs", {**A, "thread": {"foo": 1}}, "Unknown parameter: 'thread.foo'.", "thread.foo", "unknown_parameter"),
+    ("/v1/threads/runs", {**A, "tool_resources": {"file_search": {}}}, "The tool 'file_search' is not available on this server; use function tools.", "tool_resources.file_search", "unsupported_tool"),
+    (f"{RUN}/submit_tool_outputs", {"tool_outputs": [{"output": "x"}]}, "Missing required parameter: 'tool_outputs[0].tool_call_id'.", "tool_outputs[0].tool_call_id", "missing_required_parameter"),
+]  # fmt: skip
+
+NOT_FOUND = [
+    ("GET", "/v1/assistants/asst_unknown", "No assistant found with id 'asst_unknown'."),
+    ("POST", "/v1/assistants/asst_unknown", "No assistant found with id 'asst_unknown'."),
+    ("DELETE", "/v1/assistants/asst_unknown", "No assistant found with id 'asst_unknown'."),
+    ("GET", "/v1/threads/thread_unknown", "No thread found with id 'thread_unknown'."),
+    ("POST", "/v1/threads/thread_unknown", "No thread found with id 'thread_unknown'."),
+    ("DELETE", "/v1/threads/thread_unknown", "No thread found with id 'thread_unknown'."),
+    ("GET", MESSAGES, "No thread found with id 'thread_unknown'."),
+    ("GET", "/v1/threads/THREAD/messages/msg_unknown", "No message found with id 'msg_unknown'."),
+    ("GET", RUNS, "No thread found with id 'thread_unknown'."),
+    ("GET", RUN, "No thread found with id 'thread_unknown'."),
+    ("GET", "/v1/threads/THREAD/runs/run_unknown", "No run found with id 'run_unknown'."),
+    ("POST", "/v1/threads/THREAD/runs/run_unknown/cancel", "No run found with id 'run_unknown'."),
+    ("GET", "/v1/threads/THREAD/runs/run_unknown/steps", "No run found with id 'run_unknown'."),
+    ("GET", "/v1/files/file-unknown", "No such File object: file-unknown"),
+    ("GET", "/v1/foo", "Invalid URL (GET /v1/foo)"),
+    ("GET", "/nowhere/", "Invalid URL (GET /nowhere/)"),
+]
+
+BAD_QUERIES = [
+    (f"{LIST}?limit=0", "Invalid 'limit': integer below minimum value. Expected a value >= 1, but got 0 instead.", "limit", "integer_below_min_value"),
+    (f"{LIST}?limit=101", "Invalid 'limit': integer above maximum value. Expected a value <= 100, but got 101 instead.", "limit", "integer_above_max_value"),
+    (f"{LIST}?limit=ten", "Invalid type for 'limit': expected an integer, but got a string instead.", "limit", "invalid_type"),
+    (f"{LIST}?order=up", "Invalid value: 'up'. Supported values are: 'asc' and 'desc'.", "order", "invalid_value"),
+    (f"{LIST}?after=undefined", "Invalid 'after': 'undefined'. Expected an ID that begins with 'asst'.", "after", "invalid_value"),
+    ("/v1/files?limit=10001", "Invalid 'limit': integer above maximum value. Expected a value <= 10000, but got 10001 instead.", "limit", "integer_above_max_value"),
+    (f"{MESSAGES}?run_id=null", "Invalid 'run_id': 'null'. Expected an ID that begins with 'run'.", "run_id", "invalid_value"),
+    ("/v1/threads/undefined", "Invalid 'thread_id': 'undefined'. Expected an ID that begins with 'thread'.", "thread_id", "invalid_value"),
+    (f"{RUNS}/undefined", "Invalid 'run_id': 'undefined'. Expected an ID that begins with 'run'.", "run_id", "invalid_value"),
+    (f"{RUN}/steps/undefined", "Invalid 'step_id': 'undefined'. Expected an ID that begins with 'step'.", "step_id", "invalid_value"),
+    (f"{MESSAGES}/undefined", "Invalid 'message_id': 'undefined'. Expected an ID that begins with 'msg'.", "message_id", "invalid_value"),
+    ("/v1/runs/run_x/events?after=-1", "Invalid 'after': integer below minimum value. Expected a value >= 0, but got -1 instead.", "after", "integer_below_min_value"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "body", "text", "param", "code"), BAD_BODIES)
+async def test_a_bad_body_is_refused_with_the_place_that_is_wrong(http, path, body, text, param, code):
+    answer = await http.post(path, json=body)
+
+    expected = {"message": text, "type": "invalid_request_error", "param": param, "code": code}
+    assert (answer.status_code, answer.json()) == (400, {"error": expected})
+
+
+@pytest.mark.parametrize(("path", "text", "param", "code"), BAD_QUERIES)
+async def test_a_bad_path_or_query_is_refused(http, path, text, param, code):
+    answer = await http.get(path)
+
+    expected = {"message": text, "type": "invalid_request_error", "param": param, "code": code}
+    assert (answer.status_code, answer.json()) == (400, {"error": expected})
+
+
+@pytest.mark.parametrize(("method", "path", "text"), NOT_FOUND)
+async def test_what_does_not_exist_is_said_to_be_missing(http, thread, method, path, text):
+    answer = await http.request(method, path.replace("THREAD", thread.id))
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["message"], error["type"]) == (404, text, "invalid_request_error")
+
+
+@pytest.mark.parametrize("body", [b"{", b"model=m", b'{"model": NaN}', b'{"model": "\\ud800"}', b"\xff", b"[" * 5000])
+async def test_a_body_that_is_not_json_is_refused(http, body):
+    answer = await http.post("/v1/assistants", content=body)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("We could not parse the JSON body of your request.")
+
+
+async def test_text_about_numbers_is_no_number(http):
+    answer = await http.post("/v1/assistants", json={"model": "m", "name": "NaN and Infinity"})
+
+    assert (answer.status_code, answer.json()["name"]) == (200, "NaN and Infinity")
+
+
+async def test_a_method_that_a_path_does_not_take_is_refused_with_those_it_takes(http):
+    answer = await http.put("/v1/threads/thread_x")
+
+    assert (answer.status_code, answer.headers["allow"]) == (405, "DELETE, GET, HEAD, POST")
+    assert answer.json()["error"]["message"] == "Not allowed to PUT on /v1/threads/thread_x."
+
+
+async def test_a_body_that_is_too_large_is_refused(http):
+    too_large = json.dumps({"model": "m", "instructions": "x" * 17_000_000}).encode()
+
+    async def in_pieces():
+        yield too_large[:1000]
+        yield too_large[1000:]
+
+    for content in (too_large, in_pieces()):
+        answer = await http.post("/v1/assistants", content=content)
+        assert answer.status_code == 413
+        assert answer.json()["error"]["message"] == "Maximum content size limit (16777216) exceeded."
+
+
+async def test_the_beta_header_is_asked_for_where_the_api_does(http):
+    for path in ("/v1/assistants", "/openai/threads", "/threads/thread_x/runs"):
+        answer = await http.get(path, headers={"openai-beta": "assistants=v1"})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_beta")
+        assert answer.json()["error"]["message"] == (
+            "You must provide the 'OpenAI-Beta' header to access the Assistants API. "
+            "Please try again by setting the header 'OpenAI-Beta: assistants=v2'."
+        )
+    assert (await http.get("/v1/files", headers={"openai-beta": ""})).status_code == 200
+    azure = await http.get("/openai/assistants?api-version=2024-05-01-preview", headers={"openai-beta": ""})
+    assert azure.status_code == 200

@@ -1,0 +1,105 @@
+"""Files over HTTP."""
+
+import asyncio
+
+import openai
+import pytest
+
+from lockstitch.assistants.http import files
+
+
+async def test_a_file_comes_back_byte_by_byte(client, http):
+    content = bytes(range(256)) * 12_000  # three chunks
+    created = await client.files.create(file=("report.bin", content), purpose="assistants")
+    answer = await http.get(f"/v1/files/{created.id}/content")
+
+    assert (created.bytes, created.filename, created.purpose) == (len(content), "report.bin", "assistants")
+    assert created.id.startswith("file-")
+    assert created.status == "processed"
+    assert (await client.files.content(created.id)).content == answer.content == content
+    assert answer.headers["content-type"] == "application/octet-stream"
+    assert answer.headers["content-disposition"] == 'attachment; filename="report.bin"'
+    assert answer.headers["content-length"] == str(len(content))
+
+
+async def test_an_empty_file_is_a_file(client):
+    created = await client.files.create(file=("empty.txt", b""), purpose="user_data")
+
+    assert created.bytes == 0
+    assert (await client.files.content(created.id)).content == b""
+
+
+async def test_a_name_that_is_not_ascii_survives(client, http):
+    created = await client.files.create(file=("Bücher neu.txt", b"x"), purpose="assistants")
+    answer = await http.get(f"/v1/files/{created.id}/content")
+
+    assert created.filename == "Bücher neu.txt"
+    assert answer.headers["content-disposition"] == "attachment; filename*=utf-8''B%C3%BCcher%20neu.txt"
+
+
+async def test_files_are_listed_by_purpose(client):
+    kept = [await client.files.create(file=("a", b"1"), purpose="evals") for _ in range(3)]
+    await client.files.create(file=("b", b"2"), purpose="vision")
+    listed = await client.files.list(purpose="evals")
+
+    assert [file.id for file in listed.data] == [file.id for file in kept][::-1]
+    assert [file.id async for file in client.files.list(purpose="evals", limit=1, order="asc")] == [
+        file.id for file in kept
+    ]
+
+
+async def test_a_deleted_file_is_gone(client):
+    created = await client.files.create(file=("a", b"1"), purpose="assistants")
+    deleted = await client.files.delete(created.id)
+
+    assert (deleted.object, deleted.deleted) == ("file", True)
+    for gone in (client.files.retrieve, client.files.content, client.files.delete):
+        with pytest.raises(openai.NotFoundError, match=f"No such File object: {created.id}") as caught:
+            await gone(created.id)
+        assert caught.value.param == "id"
+
+
+async def test_a_wrong_purpose_is_refused_and_nothing_is_kept(http):
+    before = len((await http.get("/v1/files")).json()["data"])
+    answer = await http.post("/v1/files", files={"file": ("a", b"1")}, data={"purpose": "world_domination"})
+
+    assert answer.status_code == 400
+    assert answer.json()["error"] == {
+        "message": "'world_domination' is not one of ['fine-tune', 'assistants', 'batch', 'user_data', 'vision', "
+        "'evals'] - 'purpose'",
+        "type": "invalid_request_error",
+        "param": "purpose",
+        "code": None,
+    }
+    assert len((await http.get("/v1/files")).json()["data"]) == before
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"files": {"file": ("a", b"1")}}, "Missing required parameter: 'purpose'."),
+        ({"files": {"other": ("a", b"1")}, "data": {"purpose": "assistants"}}, "Unknown parameter: 'other'."),
+        ({"data": {"purpose": "assistants"}, "files": {"file": (None, b"x")}}, "Missing required parameter: 'file'."),
+        ({"json": {}}, "Could not parse multipart form: the content type is not multipart/form-data"),
+        (
+            {"content": b"nonsense", "headers": {"content-type": "multipart/form-data; boundary=x"}},
+            "Could not parse multipart form: Invalid multipart data.",
+        ),
+    ],
+)
+async def test_an_upload_that_is_not_one_says_what_is_missing(http, parts, message):
+    answer = await http.post("/v1/files", **parts)
+
+    assert (answer.status_code, answer.json()["error"]["message"]) == (400, message)
+
+
+async def test_a_file_that_is_announced_too_large_is_refused_before_it_is_sent(server):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(server.url.rpartition(":")[2]))
+    size = files.MAX_UPLOAD_BYTES * 2
+    head = f"POST /v1/files HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n"
+    writer.write(f"{head}content-type: multipart/form-data; boundary=x\r\n\r\n".encode())
+    answer = await reader.readuntil(b"\r\n\r\n")
+    writer.close()
+    await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 413 ")

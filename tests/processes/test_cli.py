@@ -1,0 +1,162 @@
+"""The command line, as people and programs use it."""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+
+LOCKSTITCH = [sys.executable, "-P", "-m", "lockstitch.cli"]
+
+
+async def lockstitch(*words: str, **environment: str) -> tuple[int, str, str]:
+    """Run the command line and return its exit code and what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *LOCKSTITCH,
+        *words,
+        env={**os.environ, "COLUMNS": "200", **environment},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 120)
+    return process.returncode, out.decode(), err.decode()
+
+
+@pytest.fixture
+def connected(stack):
+    return {"LOCKSTITCH_TEMPORAL_ADDRESS": stack.temporal_address, "LOCKSTITCH_SERVER_URL": stack.server_url}
+
+
+async def test_the_demo_prints_one_event_per_line_and_ends_with_the_result():
+    code, out, err = await lockstitch("demo", "--json", OPENAI_API_KEY="", OPENAI_BASE_URL="")
+
+    assert (code, err) == (0, "")
+    *events, result = map(json.loads, out.splitlines())
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert result["status"] == "completed"
+    assert sorted(call["attempts"] for call in result["tool_calls"]) == [1, 2]
+    assert result["duration_seconds"] > 0
+    assert result["metrics"] == 'lockstitch_runs_finished_total{backend="local",status="completed"} 1.0'
+    assert result["run_id"] in result["temporal_ui"]
+
+
+async def test_a_run_is_started_and_watched_from_the_shell(client, connected):
+    assistant = await client.beta.assistants.create(model="script")
+    code, out, _ = await lockstitch("run", "Hello.", "--assistant", assistant.id, **connected)
+
+    assert code == 0
+    assert "Hello there." in out
+    assert "completed after" in out
+
+
+async def test_a_run_that_fails_says_why_and_exits_with_1(connected):
+    code, out, _ = await lockstitch("run", "Hello.", "--assistant", "asst_unknown", **connected)
+
+    assert code == 1
+    assert "No assistant found with id 'asst_unknown'." in out
+
+
+async def test_a_waiting_run_is_shown_answered_and_listed(client, starter, connected, eventually):
+    tool = {"type": "function", "function": {"name": "get_weather"}}
+    assistant = await client.beta.assistants.create(model="script", tools=[tool])
+    message = NewMessage(role="user", content="The weather?")
+    run_id = await starter.start(ThreadRunRequest(assistant_id=assistant.id, messages=[message]))
+
+    async def pending():
+        return (await starter.snapshot(run_id)).pending_calls
+
+    calls = await eventually(pending)
+    _, shown, _ = await lockstitch("runs", "show", run_id, "--json", **connected)
+    options = [word for call in calls for word in ("--output", f"{call.call_id}=fair")]
+    code, _, _ = await lockstitch("runs", "answer", run_id, *options, **connected)
+    await starter.result(run_id)
+
+    async def listed():
+        _, out, _ = await lockstitch("runs", "list", "--status", "completed", "--json", **connected)
+        return run_id in out
+
+    assert json.loads(shown)["status"] == "requires_action"
+    assert code == 0
+    await eventually(listed)
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "said"),
+    [
+        (["runs", "show", "run_unknown"], {}, "No run found with id 'run_unknown'."),
+        (["runs", "cancel", "run_unknown"], {}, "No run found with id 'run_unknown'."),
+        (["runs", "answer", "run_unknown", "--output", "call_1=x"], {}, "No run found with id 'run_unknown'."),
+        (["runs", "answer", "run_unknown", "--output", "call_1"], {}, "is not of the form CALL_ID=TEXT"),
+        (["runs", "list", "--status", "done"], {}, "'done' is not one of queued"),
+        (["runs", "list"], {"LOCKSTITCH_TEMPORAL_ADDRESS": "127.0.0.1:1"}, "No Temporal server answers at 127.0.0.1:1"),
+        (["tools", "list"], {"LOCKSTITCH_TOOLS": "no.such"}, "there is no module 'no'"),
+        (["worker"], {"LOCKSTITCH_METRICS_PORT": "many"}, "LOCKSTITCH_METRICS_PORT: 'many' is no whole number."),
+        (["worker"], {"LOCKSTITCH_MODEL": "magic"}, "'magic' is not one of auto, openai, offline."),
+        (["serve"], {"LOCKSTITCH_DATABASE_URL": "mysql://x"}, "is not supported; use a file"),
+        (["serve"], {"LOCKSTITCH_DATABASE_URL": "sqlite:////no/such/folder/x.db"}, "the folder is missing"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+async def test_what_is_wrong_is_one_sentence_and_a_failing_exit_code(words, environment, said, connected):
+    free_port = {"LOCKSTITCH_METRICS_PORT": "0", "LOCKSTITCH_PORT": "0"}
+    code, out, err = await lockstitch(*words, **{**connected, **free_port, **environment})
+
+    assert code in (1, 2)
+    assert said in re.sub(r"[\s│]+", " ", err)
+    assert "Traceback" not in out + err
+
+
+async def test_a_port_in_use_is_named_with_the_option_that_changes_it(stack, tmp_path):
+    port = stack.server_url.rsplit(":", 1)[1]
+    code, _, err = await lockstitch("dev", "--port", port, "--data-dir", str(tmp_path))
+
+    assert code == 1
+    assert err.strip().endswith(
+        f"Port {port} for the HTTP server is in use; stop what listens there or choose another with --port."
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+async def test_dev_leaves_no_process_behind(number, tmp_path, eventually):
+    words = ["dev", "--data-dir", str(tmp_path)]
+    words += [word for name in ("port", "temporal-port", "ui-port", "metrics-port") for word in (f"--{name}", "0")]
+    process = await asyncio.create_subprocess_exec(*LOCKSTITCH, *words, stdout=asyncio.subprocess.PIPE)
+    while b"Ready" not in (line := await process.stdout.readline()):
+        assert line, "it ended before it was ready"
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    await process.wait()
+
+    async def gone():
+        return not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
+
+    assert len(children) == 3
+    await eventually(gone)
+
+
+async def test_help_tells_every_command():
+    _, out, _ = await lockstitch("--help")
+
+    for command in ("dev", "worker", "serve", "demo", "run", "runs", "tools"):
+        assert re.search(rf"\b{command}\b", out)
+
+
+async def test_the_starter_is_usable_from_any_folder(tmp_path, monkeypatch):
+    """A folder that holds modules named like ours hides nothing, and is hidden by nothing."""
+    (tmp_path / "workflows.py").write_text("raise RuntimeError('imported by mistake')\n")
+    (tmp_path / "my_tools.py").write_text(
+        "from lockstitch.tools import tool\n\n@tool\ndef ping() -> str:\n    '''Ping.'''\n    return 'pong'\n"
+    )
+    monkeypatch.chdir(Path(tmp_path))
+    code, out, err = await lockstitch("tools", "list", "--json", LOCKSTITCH_TOOLS="my_tools")
+
+    assert (code, err) == (0, "")
+    assert json.loads(out)["name"] == "ping"

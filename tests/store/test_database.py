@@ -1,0 +1,192 @@
+"""Transactions: what they keep, how they take turns, and what is said when the database cannot be used."""
+
+import asyncio
+import sqlite3
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from lockstitch.assistants.store.database import Database
+from lockstitch.errors import LockstitchError, SettingsInvalid, StoreUnavailable
+
+ADD_A_LOG = text("INSERT INTO run_logs (run_id, last_seq, fence) VALUES (:run_id, 0, 0)")
+
+
+def add(connection: Connection, run_id: str) -> None:
+    connection.execute(ADD_A_LOG, {"run_id": run_id})
+
+
+def count(connection: Connection) -> int:
+    return connection.scalar(text("SELECT count(*) FROM run_logs"))
+
+
+def add_and_fail(connection: Connection) -> None:
+    add(connection, "run_1")
+    raise ZeroDivisionError
+
+
+def pragma(connection: Connection, setting: str) -> None:
+    connection.execute(text(f"PRAGMA {setting}"))
+
+
+async def test_an_exception_rolls_everything_back_and_the_next_write_works(database):
+    with pytest.raises(ZeroDivisionError):
+        await database.write(add_and_fail)
+    await database.write(lambda connection: add(connection, "run_2"))
+
+    assert await database.read(count) == 1
+
+
+async def test_writes_take_turns_so_that_none_sees_another_half_done(database):
+    def bump(connection: Connection) -> None:
+        before = connection.scalar(text("SELECT last_seq FROM run_logs"))
+        connection.execute(text("UPDATE run_logs SET last_seq = :next"), {"next": before + 1})
+
+    await database.write(lambda connection: add(connection, "run_1"))
+    async with Database(database.url) as other:
+        await asyncio.gather(*(opened.write(bump) for opened in (database, other) * 20))
+
+    assert await database.read(lambda connection: connection.scalar(text("SELECT last_seq FROM run_logs"))) == 40
+
+
+async def test_a_caller_that_is_cancelled_leaves_its_write_whole(database):
+    writing = asyncio.create_task(database.write(lambda connection: add(connection, "run_1")))
+    await asyncio.sleep(0)
+    writing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await writing
+    await database.write(lambda connection: add(connection, "run_2"))
+
+    assert await database.read(count) == 2
+
+
+async def test_what_another_process_has_written_is_seen_and_changes_the_version(database):
+    before = await database.version()
+    script = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()"
+    insert = "INSERT INTO run_logs (run_id, last_seq, fence) VALUES ('run_1', 0, 0)"
+    path = database.url.removeprefix("sqlite:///")
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", script, path, insert)
+
+    assert await process.wait() == 0
+    assert await database.version() != before
+    assert await database.read(count) == 1
+
+
+async def test_a_version_stays_while_nobody_writes(database):
+    assert await database.version() == await database.version()
+
+
+async def test_closing_twice_is_fine(tmp_path):
+    database = Database(f"sqlite:///{tmp_path / 'a.db'}")
+    await database.write(lambda connection: None)
+    await database.aclose()
+    await database.aclose()
+
+
+async def opening(path: Path | str) -> str:
+    """Open the database, which fails, and return what is said."""
+    with pytest.raises(StoreUnavailable) as refused:
+        async with Database(f"sqlite:///{path}"):
+            pass
+    return one_sentence(refused.value)
+
+
+def one_sentence(error: LockstitchError) -> str:
+    assert "\n" not in str(error)
+    assert len(str(error)) < 250
+    return str(error)
+
+
+async def test_a_missing_folder_is_named(tmp_path):
+    said = await opening(tmp_path / "missing" / "a.db")
+
+    assert said.startswith(f"The database sqlite:///{tmp_path}/missing/a.db cannot be used")
+    assert "the folder is missing or may not be written" in said
+
+
+async def test_a_folder_in_place_of_the_file_cannot_be_opened(tmp_path):
+    assert "unable to open database file" in await opening(tmp_path)
+
+
+async def test_a_file_that_is_no_database_is_left_as_it_is(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("Not a database, but a text of more than a hundred bytes. " * 3)
+
+    assert "file is not a database" in await opening(path)
+    assert path.read_text().startswith("Not a database")
+
+
+async def test_a_folder_in_place_of_the_write_ahead_log_stops_the_start(tmp_path):
+    (tmp_path / "a.db-wal").mkdir()
+
+    assert "cannot be used" in await opening(tmp_path / "a.db")
+
+
+async def test_a_full_disk_is_called_full_and_writing_goes_on_when_there_is_room(database):
+    def add_much(connection: Connection) -> None:
+        connection.execute(
+            text("INSERT INTO run_events (run_id, seq, attempt, event, data) VALUES ('run_1', 1, 1, 'e', :data)"),
+            {"data": "x" * 1_000_000},
+        )
+
+    await database.write(lambda connection: pragma(connection, "max_page_count = 1"))  # as many as there are
+    with pytest.raises(StoreUnavailable, match="the disk is full") as refused:
+        await database.write(add_much)
+    assert one_sentence(refused.value)
+    await database.write(lambda connection: pragma(connection, "max_page_count = 1000000"))
+    await database.write(add_much)
+
+
+async def test_a_file_that_may_not_be_written_can_still_be_read(database):
+    await database.write(lambda connection: pragma(connection, "query_only = ON"))
+
+    with pytest.raises(StoreUnavailable, match="the file may not be written"):
+        await database.write(lambda connection: add(connection, "run_1"))
+    assert await database.read(count) == 0
+
+
+async def test_a_file_that_another_process_holds_is_waited_for_and_then_given_up(database):
+    await database.write(lambda connection: pragma(connection, "busy_timeout = 20"))
+    holder = sqlite3.connect(database.url.removeprefix("sqlite:///"), isolation_level=None)
+    try:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match="database is locked"):
+            await database.write(lambda connection: add(connection, "run_1"))
+        assert await database.read(count) == 0
+    finally:
+        holder.close()
+    await database.write(lambda connection: add(connection, "run_1"))
+
+
+async def test_a_table_that_is_gone_is_said_in_one_sentence(database):
+    await database.write(lambda connection: connection.execute(text("DROP TABLE run_logs")))
+
+    with pytest.raises(StoreUnavailable, match="no such table: run_logs") as refused:
+        await database.read(count)
+    assert one_sentence(refused.value)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "lockstitch.db",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///a.db?timeout=soon",
+        "sqlite:///file:a.db?uri=true",
+        "sqlite+aiosqlite:///a.db",
+        "sqlite+nonsense:///a.db",
+        "postgresql://somebody:secret@db/lockstitch",
+        "postgresql://somebody:secret@db:port/lockstitch",
+        "nonsense:///a.db",
+    ],
+)
+def test_a_wrong_url_is_refused_without_telling_its_password(url):
+    with pytest.raises(SettingsInvalid, match=r"LOCKSTITCH_DATABASE_URL: .*use a file, such as sqlite:///") as refused:
+        Database(url)
+
+    assert "secret" not in one_sentence(refused.value)

@@ -1,0 +1,112 @@
+"""The migrations make exactly the tables that the queries expect."""
+
+import asyncio
+import sys
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.operations import Operations
+from sqlalchemy import Connection, inspect, text
+
+from lockstitch.assistants.store import migrations
+from lockstitch.assistants.store.database import Database
+from lockstitch.assistants.store.migrations.versions import v0001_first_tables
+from lockstitch.assistants.store.schema import metadata
+from lockstitch.errors import StoreUnavailable
+
+OPEN_AND_WRITE = """
+import asyncio, sys
+from lockstitch.assistants.store.database import Database
+from lockstitch.assistants.store import threads
+
+async def main():
+    sys.stdin.readline()
+    async with Database(sys.argv[1]) as database:
+        await database.write(lambda connection: threads.create(connection, {}, 0))
+
+asyncio.run(main())
+"""
+
+
+def differences(connection: Connection) -> list[object]:
+    context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
+    return compare_metadata(context, metadata)
+
+
+def revision(connection: Connection) -> list[str]:
+    return list(connection.scalars(text("SELECT version_num FROM alembic_version")))
+
+
+async def test_an_upgraded_empty_database_has_exactly_the_tables_of_the_schema(database):
+    assert await database.read(differences) == []
+    assert await database.read(revision) == [migrations.NEWEST]
+
+
+async def test_an_upgraded_database_has_the_partial_indexes_of_the_schema(database):
+    """Alembic compares the columns of an index, not the condition under which a row is in it."""
+
+    def conditions(connection: Connection) -> dict[str, str]:
+        return {
+            index["name"]: index["dialect_options"]["sqlite_where"].text
+            for index in inspect(connection).get_indexes("runs")
+            if "sqlite_where" in index.get("dialect_options", {})
+        }
+
+    active = "status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
+    assert await database.read(conditions) == {"uq_runs_one_active_per_thread": active, "ix_runs_active": active}
+
+
+async def test_upgrading_twice_changes_nothing(database):
+    before = await database.version()
+    await database.write(migrations.upgrade)
+    async with Database(database.url):
+        pass
+
+    assert await database.version() == before
+    assert await database.read(revision) == [migrations.NEWEST]
+
+
+async def test_downgrading_takes_every_table_away(database):
+    def downgrade(connection: Connection) -> None:
+        with Operations.context(MigrationContext.configure(connection)):
+            v0001_first_tables.downgrade()
+
+    await database.write(downgrade)
+
+    assert await database.read(lambda connection: inspect(connection).get_table_names()) == ["alembic_version"]
+
+
+async def test_a_database_of_a_newer_release_is_refused_and_left_as_it_is(database):
+    await database.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num='9999'")))
+
+    with pytest.raises(StoreUnavailable, match="newer") as refused:
+        async with Database(database.url):
+            pass
+    assert "\n" not in str(refused.value)
+    assert await database.read(revision) == ["9999"]
+
+
+async def test_databases_can_be_made_at_the_same_time_in_one_process(tmp_path):
+    opened = [Database(f"sqlite:///{tmp_path}/{number}.db") for number in range(6)]
+    try:
+        await asyncio.gather(*(database.__aenter__() for database in opened))
+        assert [await database.read(differences) for database in opened] == [[]] * 6
+    finally:
+        await asyncio.gather(*(database.aclose() for database in opened))
+
+
+async def test_processes_that_open_one_new_database_at_the_same_time_all_succeed(tmp_path):
+    url = f"sqlite:///{tmp_path / 'new.db'}"
+    pipe = asyncio.subprocess.PIPE
+    processes = [
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", OPEN_AND_WRITE, url, stdin=pipe, stderr=pipe, cwd=tmp_path
+        )
+        for _ in range(2)
+    ]
+    ended = await asyncio.gather(*(process.communicate(b"go\n") for process in processes))
+
+    assert [(process.returncode, said) for process, (_, said) in zip(processes, ended, strict=True)] == [(0, b"")] * 2
+    async with Database(url) as database:
+        assert await database.read(lambda connection: connection.scalar(text("SELECT count(*) FROM threads"))) == 2

@@ -1,0 +1,75 @@
+"""Tool calls: an output is written once, and attempts are counted until it is."""
+
+import asyncio
+from datetime import timedelta
+
+from lockstitch.assistants.store import steps, tool_calls
+from lockstitch.assistants.store.database import Database
+
+
+async def test_the_first_output_stays(store):
+    run = await store.run("in_progress")
+    took = timedelta(milliseconds=1500)
+    record = tool_calls.record_output
+
+    assert await store.write(record, run["id"], "call_a", "first", "succeeded", took) is True
+    assert await store.write(record, run["id"], "call_a", "second", "answered") is False
+    call = await store.read(tool_calls.get, run["id"], "call_a")
+    assert (call["output"], call["outcome"], call["duration_ms"]) == ("first", "succeeded", 1500)
+
+
+async def test_of_outputs_that_race_exactly_one_is_written(store):
+    run = await store.run("in_progress")
+    async with Database(store.database.url) as other:
+
+        def record(output: str):
+            return lambda connection: tool_calls.record_output(connection, run["id"], "call_a", output, "answered")
+
+        databases = (store.database, other) * 4
+        written = await asyncio.gather(*(it.write(record(str(place))) for place, it in enumerate(databases)))
+
+    assert written.count(True) == 1
+    assert (await store.read(tool_calls.get, run["id"], "call_a"))["output"] == str(written.index(True))
+
+
+async def test_attempts_are_counted_until_there_is_an_output(store):
+    run = await store.run("in_progress")
+    counted = [(await store.write(tool_calls.begin_attempt, run["id"], "call_a"))["attempts"] for _ in range(2)]
+    await store.write(tool_calls.record_output, run["id"], "call_a", "done", "succeeded")
+    again = await store.write(tool_calls.begin_attempt, run["id"], "call_a")
+
+    assert counted == [1, 2]
+    assert (again["attempts"], again["output"]) == (2, "done")
+
+
+async def test_an_empty_output_is_an_output(store):
+    run = await store.run("in_progress", calls=["call_a"])
+    await store.write(tool_calls.record_output, run["id"], "call_a", "", "answered")
+
+    assert await store.read(tool_calls.unanswered, run["id"]) == []
+    assert await store.write(tool_calls.record_output, run["id"], "call_a", "later", "answered") is False
+
+
+async def test_an_unknown_call_is_begun_by_nobody(store):
+    run = await store.run("in_progress")
+
+    assert await store.write(tool_calls.begin_attempt, run["id"], "call_unknown") is None
+    assert await store.write(tool_calls.record_output, run["id"], "call_unknown", "?", "answered") is False
+
+
+async def test_the_same_call_id_in_two_runs_means_two_calls(store):
+    first, second = await store.run("in_progress"), await store.run("in_progress")
+    await store.write(tool_calls.record_output, first["id"], "call_a", "of the first", "succeeded")
+
+    assert await store.read(tool_calls.unanswered, first["id"]) == ["call_b"]
+    assert await store.read(tool_calls.unanswered, second["id"]) == ["call_a", "call_b"]
+
+
+async def test_the_calls_of_steps_come_in_the_order_of_the_model(store):
+    run = await store.run("in_progress", calls=["call_z", "call_a", "call_m"])
+    [step] = await store.read(steps.open_steps, run["id"])
+    found = await store.read(tool_calls.of_steps, [step["id"], "step_unknown"])
+
+    assert [call["call_id"] for call in found[step["id"]]] == ["call_z", "call_a", "call_m"]
+    assert found["step_unknown"] == []
+    assert await store.read(tool_calls.of_steps, []) == {}
