@@ -35,7 +35,7 @@ histories: $(VENV)/.ready ## Record the workflow histories that the replay test 
 	$(BIN)/python -P tests/workflows/record_histories.py
 
 lock: ## Pin the dependencies anew (needs uv)
-	uv pip compile pyproject.toml --extra embedded --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.txt
 	uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \
 		--constraint requirements.txt \

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from sqlalchemy import Connection
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
@@ -18,6 +19,9 @@ from lockstitch.assistants.store.rows import Row
 from lockstitch.errors import ArgumentsInvalid
 from lockstitch.starter.contract import ToolOutcome
 from lockstitch.tools import Tool, ToolContext, ToolRegistry
+
+LONGEST_MESSAGE = 4096
+"""Characters of an error's message that are told."""
 
 
 class ToolActivities:
@@ -56,14 +60,11 @@ class ToolActivities:
         except Exception as error:
             raise self._failure(tool, error, row["attempts"], began) from error
         duration = timedelta(seconds=time.monotonic() - began)
-        await self._database.write(
-            lambda connection: tool_calls.record_output(connection, run_id, call_id, output, outcome, duration)
-        )
         telemetry.tool_call_ended(tool.name, outcome, duration)
-        error_text = output if outcome == "invalid_arguments" else None
-        return ToolCallDone(
-            call_id=call_id, outcome=outcome, attempts=row["attempts"], duration=duration, error=error_text
+        recorded = await self._database.write(
+            lambda connection: _record(connection, run_id, call_id, output, outcome, duration)
         )
+        return _done(recorded)
 
     async def _run_handler(self, tool: Tool, call: CallTool, row: Row) -> str:
         context = ToolContext(
@@ -88,12 +89,28 @@ class ToolActivities:
             raise TimeoutError(f"it did not finish within {tool.policy.timeout.total_seconds():g} s") from error
 
     def _failure(self, tool: Tool, error: Exception, attempts: int, began: float) -> ApplicationError:
-        said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        said = _sayable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
         final = isinstance(error, tool.non_retryable) or attempts >= tool.policy.max_attempts
         duration = timedelta(seconds=time.monotonic() - began)
         telemetry.tool_call_ended(tool.name, "failed" if final else "retried", duration)
         telemetry.log.warning("tool_call_failed", tool=tool.name, attempt=attempts, final=final, error=said)
         return ApplicationError(said, attempts, type=type(error).__name__, non_retryable=final)
+
+
+def _sayable(text: str) -> str:
+    """Return what Temporal and the store can carry of a message: not too much, and no half of a character."""
+    clipped = text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..."
+    return clipped.encode(errors="replace").decode()
+
+
+def _record(
+    connection: Connection, run_id: str, call_id: str, output: str, outcome: ToolOutcome, duration: timedelta
+) -> Row:
+    """Write the output unless there is one, and return the call with the one that stays."""
+    tool_calls.record_output(connection, run_id, call_id, output, outcome, duration)
+    row = tool_calls.get(connection, run_id, call_id)
+    assert row is not None  # noqa: S101 - its attempt was counted, and calls are never deleted
+    return row
 
 
 def _done(row: Row) -> ToolCallDone:
@@ -102,4 +119,5 @@ def _done(row: Row) -> ToolCallDone:
         outcome=row["outcome"],
         attempts=row["attempts"],
         duration=timedelta(milliseconds=row["duration_ms"]),
+        error=row["output"] if row["outcome"] == "invalid_arguments" else None,
     )

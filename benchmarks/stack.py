@@ -12,6 +12,7 @@ import psutil
 from lockstitch.benchmarks import floor, model_process, no_op_tool
 from lockstitch.dev import DevOptions, DevStack, _lockstitch, _ready
 
+PROCESSES = ("temporal", "model", "floor", "worker")
 MODULES = {"model": model_process.__name__, "floor": floor.__name__}
 TOOLS = no_op_tool.__name__
 
@@ -52,6 +53,6 @@ class BenchmarkStack(DevStack):
 
     def cpu_seconds(self) -> Mapping[str, float]:
         """Return how much processor time each process has taken so far, and this one as ``driver``."""
-        pids = {process._name: process._process.pid for process in self._processes if process._process is not None}
-        used = {name: psutil.Process(pid).cpu_times() for name, pid in {**pids, "driver": os.getpid()}.items()}
+        pids = {name: self.pid(name) for name in PROCESSES} | {"driver": os.getpid()}
+        used = {name: psutil.Process(pid).cpu_times() for name, pid in pids.items()}
         return {name: times.user + times.system for name, times in used.items()}

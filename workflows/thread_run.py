@@ -59,7 +59,8 @@ class ThreadRun:
         """Carry the run to its end, which comes at the latest with the deadline or a cancellation."""
         story = asyncio.create_task(self._carry_on())
         try:
-            await workflow.wait_condition(story.done, timeout=request.policy.deadline)
+            deadline = request.policy.deadline
+            await workflow.wait_condition(story.done, timeout=deadline, timeout_summary="deadline of the run")
             await story
         except TimeoutError:
             await self._stop(story)
@@ -197,7 +198,7 @@ class ThreadRun:
             for call in self.state.open_calls.values()
         ]
         since = f"Tool calls pending since {self.clock.since:%Y-%m-%d %H:%M:%S} UTC:"
-        workflow.set_current_details("\n".join([since, *lines]) if lines else "No tool call is pending.")
+        workflow.set_current_details("\n".join([since, "", *lines]) if lines else "No tool call is pending.")
 
 
 def _broke(task: "asyncio.Task[None]") -> bool:

@@ -22,7 +22,10 @@ from lockstitch.assistants.store.rows import Row
 
 def read_turn(connection: Connection, run: Row) -> ModelTurn:
     """Return the next turn of the run: the thread so far, and the run's own tool rounds."""
-    messages = threads.finished_messages(connection, run["thread_id"], run["truncation_strategy"]["last_messages"])
+    # A message whose step is open was written by an attempt that broke off, however whole it looks.
+    broken = [step["message_id"] for step in steps.open_steps(connection, run["id"]) if step["message_id"]]
+    last = run["truncation_strategy"]["last_messages"]
+    messages = threads.finished_messages(connection, run["thread_id"], last, without=broken)
     return ModelTurn(
         model=run["model"],
         instructions=run["instructions"],

@@ -48,6 +48,7 @@ class TurnWriter:
         self._message_step: dict[str, Any] | None = None
         self._tool_step: dict[str, Any] | None = None
         self._calls: list[_Call] = []
+        self._told: dict[str, dict[str, Any]] = {}
 
     def begin(self, connection: Connection) -> Sequence[NewEvent]:
         """Close what a broken attempt left open and say that the run is in progress.
@@ -92,14 +93,13 @@ class TurnWriter:
         if self._message is None:
             self._message = threads.new_run_message(self._run, _now())
             self._message_step = steps.new_step(self._run, "message_creation", _now(), self._message["id"])
-            yield _insert_step(self._message_step)
-            yield _insert_message(self._message)
+            yield _together(_insert_step(self._message_step), _insert_message(self._message))
         self._text.append(text)
         yield _tell("thread.message.delta", objects.message_delta(self._message["id"], text, first=first))
 
     def _start_call(self, event: CallStarted) -> Iterator[Progress]:
         if self._tool_step is None:
-            yield from self._finish_message("completed")
+            yield from self._tell_message_finished()
             self._tool_step = steps.new_step(self._run, "tool_calls", _now())
             yield _insert_step(self._tool_step)
         # Some models number their calls anew in every turn; within a run, an id has to mean one call.
@@ -118,33 +118,62 @@ class TurnWriter:
         cut_off = {"length": "max_tokens", "content_filter": "content_filter"}.get(event.reason)
         if self._message is None and not self._calls and event.reason == "stop":
             yield from self._write_text("")  # an empty answer is an answer
-        yield from self._finish_message("incomplete" if cut_off else "completed", cut_off, usage)
+        parts = [self._settle_told, self._finish_message(cut_off, None if self._calls else usage)]
         if cut_off is None and self._calls:
-            yield lambda connection: self._ask_for_outputs(connection, usage)
+            parts.append(lambda connection: self._ask_for_outputs(connection, usage))
         else:
-            yield lambda connection: self._end_run(connection, event, usage)
+            parts.append(lambda connection: self._end_run(connection, event, usage))
+        yield _together(*parts)
 
-    def _finish_message(
-        self, status: str, reason: str | None = None, usage: dict[str, int] | None = None
-    ) -> Iterator[Progress]:
+    def _tell_message_finished(self) -> Iterator[Progress]:
+        """Finish a message that comes before calls.
+
+        Its step is told to be completed, as the real API does, and stays open in the store until the turn is
+        recorded: if the attempt breaks off among the calls, the message goes with it.
+        """
         message, step = self._message, self._message_step
-        if message is None or step is None or message["status"] != "in_progress":
+        if message is None or step is None:
             return
+        self._message = self._message_step = None
         now = _now()
-        changed: dict[str, Any] = {"status": status, "content": [objects.text_content("".join(self._text))]}
-        if reason is None:
-            changed["completed_at"] = now
-        else:
-            changed |= {"incomplete_at": now, "incomplete_details": {"reason": reason}}
-        message.update(changed)
-        finished = objects.message(message)
+        changed = {"status": "completed", "content": self._take_content(), "completed_at": now}
+        finished = objects.message({**message, **changed})
+        ended = {"status": "completed", "completed_at": now}
+        told = objects.run_step({**step, **ended})
+        self._told[step["id"]] = ended
+
+        def tell(connection: Connection) -> Sequence[NewEvent]:
+            threads.change_message(connection, finished["id"], changed)
+            return [NewEvent("thread.message.completed", finished), NewEvent("thread.run.step.completed", told)]
+
+        yield tell
+
+    def _settle_told(self, connection: Connection) -> Sequence[NewEvent]:
+        for step_id, ended in self._told.items():
+            steps.change(connection, step_id, ended)
+        return []
+
+    def _finish_message(self, cut_off: str | None, usage: dict[str, int] | None) -> Progress:
+        message, step = self._message, self._message_step
+        if message is None or step is None:
+            return _together()
+        now = _now()
+        changed: dict[str, Any] = {"status": "completed", "content": self._take_content(), "completed_at": now}
+        if cut_off is not None:
+            changed |= {"status": "incomplete", "completed_at": None, "incomplete_at": now}
+            changed["incomplete_details"] = {"reason": cut_off}
+        finished = objects.message({**message, **changed})
+        ended = {"status": "completed", "completed_at": now, "usage": usage}
 
         def finish(connection: Connection) -> Sequence[NewEvent]:
             threads.change_message(connection, finished["id"], changed)
-            ended = {"status": "completed", "completed_at": now, "usage": usage}
-            return [NewEvent(f"thread.message.{status}", finished), steps.finish(connection, step, ended)]
+            return [NewEvent(f"thread.message.{finished['status']}", finished), steps.finish(connection, step, ended)]
 
-        yield finish
+        return finish
+
+    def _take_content(self) -> list[dict[str, Any]]:
+        text, self._text = "".join(self._text), []
+        return [objects.text_content(text)]
 
     def _ask_for_outputs(self, connection: Connection, usage: dict[str, int]) -> Sequence[NewEvent]:
         assert self._tool_step is not None  # noqa: S101 - there are calls
@@ -209,6 +238,11 @@ def _usage_values(usage: Usage) -> dict[str, int]:
         "cached_tokens": usage.cached_tokens,
         "reasoning_tokens": usage.reasoning_tokens,
     }
+
+
+def _together(*parts: Progress) -> Progress:
+    """Make one progress of several, so that they are recorded in one transaction."""
+    return lambda connection: [event for part in parts for event in part(connection)]
 
 
 def _insert_step(step: dict[str, Any]) -> Progress:

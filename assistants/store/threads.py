@@ -1,6 +1,6 @@
 """Threads and their messages."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, exists, select
@@ -130,9 +130,15 @@ def has_user_message(connection: Connection, thread_id: str) -> bool:
     return bool(connection.scalar(select(asked)))
 
 
-def finished_messages(connection: Connection, thread_id: str, last: int | None = None) -> Sequence[Row]:
-    """Return the thread's messages, oldest first; only the ``last`` of them where that is given."""
+def finished_messages(
+    connection: Connection, thread_id: str, last: int | None = None, without: Collection[str] = ()
+) -> Sequence[Row]:
+    """Return the thread's messages, oldest first; only the ``last`` of them where that is given.
+
+    ``without`` has the ids of messages that do not count.
+    """
     query = select(messages).where(messages.c.thread_id == thread_id, messages.c.status != "in_progress")
+    query = query.where(messages.c.id.not_in(without))
     return rows.find(connection, query.order_by(messages.c.seq.desc()).limit(last))[::-1]
 
 

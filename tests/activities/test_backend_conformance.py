@@ -35,6 +35,8 @@ CALLS = {
 }
 ROUND = [CALLS, {"round": 1, **ANSWER}]
 ENDINGS = get_args(EndRun.model_fields["status"].annotation)
+ENDS = {"completed", "incomplete", *ENDINGS}
+OPEN = {"created", "in_progress", "delta"}
 
 
 @dataclass
@@ -87,23 +89,29 @@ class Upstream:
 
 
 def check_story(events: Sequence[LoggedEvent]) -> None:
-    """Numbers have no gap; whatever is told of is created first, ends at most once, and is silent afterwards."""
+    """Numbers have no gap; steps and messages are created first, end, and nothing is open when the run has ended.
+
+    What was completed may be taken back once, by an attempt that does it again or by the end of the run.
+    """
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     stage: dict[str, str] = {}
     for event in events:
-        kind, _, what = event.event.rpartition(".")
-        owner = json.loads(event.data)["id"]
-        if kind == "thread.run" or event.event == "thread.created":
+        owner, what = json.loads(event.data)["id"], event.event.rpartition(".")[2]
+        if owner.startswith(("run_", "thread_")):
+            assert not stage or "ended" not in stage
+            if what in ENDS:
+                assert not set(stage.values()) & OPEN
+                stage["ended"] = what
             continue
-        assert (owner in stage) == (what != "created"), f"{event.event} of {owner} after {stage.get(owner)}"
-        assert stage.get(owner) in (None, "created", "in_progress", "delta"), f"{event.event} after the end"
+        allowed = {"created": {None}, "delta": OPEN, "in_progress": OPEN, "completed": OPEN}
+        assert stage.get(owner) in allowed.get(what, OPEN | {"completed"}), f"{event.event} of {owner}: {stage}"
         stage[owner] = what
-    run_events = [
-        event.event for event in events if event.event.startswith("thread.run.") and "step" not in event.event
-    ]
-    if run_events and run_events[-1].rpartition(".")[2] in ("completed", "incomplete", *ENDINGS):
-        assert events[-1].event == run_events[-1]
-        assert not set(stage.values()) & {"created", "in_progress", "delta"}
+
+
+def standing_messages(events: Sequence[LoggedEvent]) -> list[str]:
+    """Return the ids of the messages that a watcher holds for completed in the end."""
+    last_word = {json.loads(event.data)["id"]: event.event for event in events}
+    return [owner for owner, event in last_word.items() if event == "thread.message.completed"]
 
 
 BackendFactory = Callable[..., AbstractAsyncContextManager[Upstream]]
@@ -235,7 +243,7 @@ async def test_an_upstream_that_fails_says_so_and_is_asked_again(backend):
     assert stop.status == "completed"
 
 
-@pytest.mark.parametrize("told", range(1, 9))
+@pytest.mark.parametrize("told", range(1, 8))
 async def test_an_attempt_that_breaks_off_leaves_one_finished_message_and_one_story(backend, told):
     async with backend() as upstream:
         run = await upstream.create()
@@ -244,23 +252,38 @@ async def test_an_attempt_that_breaks_off_leaves_one_finished_message_and_one_st
         events = await upstream.events(run)
 
     count = Counter(event.event for event in events)
-    assert (stop.status, stop.last_message_text, len(stop.message_ids)) == ("completed", "One two three four.", 1)
+    assert (stop.status, stop.last_message_text) == ("completed", "One two three four.")
+    assert standing_messages(events) == stop.message_ids
     assert count["thread.message.completed"] == count["thread.run.in_progress"] == count["thread.run.completed"] == 1
     assert count["thread.message.incomplete"] == count["thread.run.step.failed"] == count["thread.message.created"] - 1
     assert stop.usage.total_tokens == 16
 
 
-@pytest.mark.parametrize("told", range(5, 16))
-async def test_an_attempt_that_breaks_off_among_its_calls_leaves_each_call_once(backend, told):
+@pytest.mark.parametrize("told", range(4, 12))
+async def test_an_attempt_that_breaks_off_among_its_calls_leaves_each_call_and_message_once(backend, told):
     async with backend(*ROUND) as upstream:
         run = await upstream.create()
-        await upstream.follow(run, break_after=told)
+        broken = await upstream.follow(run, break_after=told)
         stop = await upstream.follow(run, attempt=2)
-        names = await upstream.names(run)
+        events = await upstream.events(run)
 
+    assert broken.status == "in_progress"
     assert (stop.status, [call.call_id for call in stop.calls]) == ("requires_action", ["call_a", "call_b"])
+    assert standing_messages(events) == stop.message_ids
     assert len(stop.message_ids) == 1
-    assert names.count("run.requires_action") == 1
+    assert [event.event for event in events].count("thread.run.requires_action") == 1
+
+
+async def test_a_broken_attempt_is_not_part_of_what_the_model_is_asked_again(backend):
+    """The usage that is reported is that of the prompt, which grows with every message in it."""
+    said = {"say": "Let me look.", "call": [{"name": "find", "call_id": "call_a"}]}
+    async with backend(said) as upstream:
+        whole, broken = await upstream.create(), await upstream.create()
+        expected = await upstream.follow(whole)
+        await upstream.follow(broken, break_after=7)
+        stop = await upstream.follow(broken, attempt=2)
+
+    assert stop.usage == expected.usage
 
 
 # --- submit

@@ -30,9 +30,7 @@ def stages() -> list[Stage]:
     """The instructions of each stage: its name in capitals, and its argument on one line."""
     text = re.sub(r"^#.*\n", "", DOCKERFILE.read_text(), flags=re.MULTILINE)
     lines = re.sub(r"\s*\\\n\s*", " ", text).splitlines()
-    instructions = [
-        (name.upper(), argument) for name, _, argument in (line.partition(" ") for line in lines if line)
-    ]
+    instructions = [(name.upper(), argument) for name, _, argument in (line.partition(" ") for line in lines if line)]
     starts = [number for number, (name, _) in enumerate(instructions) if name == "FROM"]
     return [instructions[start:end] for start, end in zip(starts, [*starts[1:], None], strict=True)]
 
@@ -126,9 +124,7 @@ def allowed() -> list[str]:
 
 
 def test_the_build_gets_every_part_of_the_wheel() -> None:
-    parts = {
-        package.split(".")[1] for package in project()["tool"]["setuptools"]["packages"] if "." in package
-    }
+    parts = {package.split(".")[1] for package in project()["tool"]["setuptools"]["packages"] if "." in package}
     metadata = project()["project"]
     files = {
         metadata["readme"],

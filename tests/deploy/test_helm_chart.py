@@ -1,109 +1,33 @@
 """The chart renders to objects that a cluster accepts, that are confined, and that hold no secret."""
 
-import json
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any
 
 import helm_python
 import kubernetes_validate
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[2]
-CHART = ROOT / "deploy" / "helm"
-VALUES = Path(__file__).parent / "values"
-VALUES_FILES = sorted(path.stem for path in VALUES.glob("*.yaml"))
+from lockstitch.tests.deploy.rendering import (
+    CHART,
+    ROOT,
+    SECRET_SETTINGS,
+    SERVER_SETTINGS,
+    SETTINGS,
+    VALUES_FILES,
+    WORKER_SETTINGS,
+    Object,
+    Release,
+    chart,
+    postgresql,
+    release_of,
+    render,
+)
+
 CLUSTER_VERSIONS = ("1.30", kubernetes_validate.latest_version())
-
-SERVER_SETTINGS = {"LOCKSTITCH_HOST", "LOCKSTITCH_PORT"}
-WORKER_SETTINGS = {
-    "LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES",
-    "LOCKSTITCH_METRICS_HOST",
-    "LOCKSTITCH_METRICS_PORT",
-    "LOCKSTITCH_MODEL",
-    "LOCKSTITCH_MODEL_API",
-    "LOCKSTITCH_TOOLS",
-    "OPENAI_API_KEY",
-    "OPENAI_BASE_URL",
-}
-# Every environment variable that the processes read; the chart sets these and no others.
-SETTINGS = {
-    *SERVER_SETTINGS,
-    *WORKER_SETTINGS,
-    "LOCKSTITCH_DATABASE_URL",
-    "LOCKSTITCH_LOG_FORMAT",
-    "LOCKSTITCH_LOG_LEVEL",
-    "LOCKSTITCH_SHUTDOWN_GRACE_SECONDS",
-    "LOCKSTITCH_TASK_QUEUE",
-    "LOCKSTITCH_TEMPORAL_ADDRESS",
-    "LOCKSTITCH_TEMPORAL_NAMESPACE",
-}
-SECRET_SETTINGS = {"LOCKSTITCH_DATABASE_URL", "OPENAI_API_KEY"}
-
-Values = dict[str, Any]
-Object = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Release:
-    """What one set of values renders to."""
-
-    values: Values
-    objects: list[Object]
-    notes: str
-
-    def of_kind(self, kind: str) -> dict[str, Object]:
-        """The objects of one kind by their names."""
-        return {each["metadata"]["name"]: each for each in self.objects if each["kind"] == kind}
-
-    @property
-    def pods(self) -> list[Object]:
-        """The pod template of every Deployment."""
-        return [each["spec"]["template"] for each in self.of_kind("Deployment").values()]
-
-    @property
-    def containers(self) -> dict[str, Object]:
-        """The containers of all pods by their names."""
-        return {each["name"]: each for pod in self.pods for each in pod["spec"]["containers"]}
-
-    def environment(self, process: str) -> dict[str, Any]:
-        """What the chart itself sets for a process: a text, or where a Secret holds it."""
-        container = self.containers[process]
-        own = {each["name"] for each in self.values.get(process, {}).get("extraEnv", [])}
-        env = {each["name"]: each for each in container.get("env", []) if each["name"] not in own}
-        config = container["envFrom"][-1]["configMapRef"]["name"]
-        return {**self.of_kind("ConfigMap")[config]["data"], **env}
-
-
-@cache
-def chart() -> helm_python.Chart:
-    return helm_python.Chart.load(CHART)
-
-
-def render(values: Values) -> Release:
-    manifests = chart().render(values, name="demo", namespace="assistants", is_install=True)
-    notes = next(text for path, text in manifests.items() if path.endswith("NOTES.txt"))
-    texts = [text for path, text in manifests.items() if not path.endswith("NOTES.txt")]
-    objects = [each for text in texts for each in yaml.safe_load_all(text) if each]
-    return Release(values, objects, notes)
-
-
-@cache
-def release_of(values_file: str) -> Release:
-    return render(yaml.safe_load((VALUES / f"{values_file}.yaml").read_text()))
 
 
 @pytest.fixture(params=VALUES_FILES)
 def release(request: pytest.FixtureRequest) -> Release:
     return release_of(request.param)
-
-
-def postgresql(**more: Any) -> Values:
-    return {"database": {"type": "postgresql", "existingSecret": {"name": "database"}}, **more}
 
 
 # What a cluster says
@@ -229,10 +153,7 @@ def test_both_processes_read_the_database_url_from_the_secret_and_only_the_worke
 def test_a_changed_setting_restarts_only_the_process_that_reads_it() -> None:
     before, after = render(postgresql()), render(postgresql(tools=["shop.orders"]))
     server, worker = (
-        [
-            each.of_kind("Deployment")[f"demo-lockstitch-{process}"]["spec"]["template"]
-            for each in (before, after)
-        ]
+        [each.of_kind("Deployment")[f"demo-lockstitch-{process}"]["spec"]["template"] for each in (before, after)]
         for process in ("server", "worker")
     )
 
@@ -302,11 +223,7 @@ def test_the_claim_is_for_one_node_and_outlives_the_release() -> None:
 
 @pytest.mark.parametrize(("value", "rendered"), [("fast", "fast"), ("-", "")])
 def test_the_storage_class_can_be_named_or_switched_off(value: str, rendered: str) -> None:
-    [claim] = (
-        render({"database": {"persistence": {"storageClass": value}}})
-        .of_kind("PersistentVolumeClaim")
-        .values()
-    )
+    [claim] = render({"database": {"persistence": {"storageClass": value}}}).of_kind("PersistentVolumeClaim").values()
 
     assert claim["spec"]["storageClassName"] == rendered
 
@@ -383,9 +300,7 @@ def test_every_deployment_selects_its_own_pods_and_no_others(release: Release) -
 
 
 def test_labels_of_the_values_cannot_break_the_selectors() -> None:
-    release = render(
-        {"podLabels": {"app.kubernetes.io/component": "other"}, "commonLabels": {"team": "support"}}
-    )
+    release = render({"podLabels": {"app.kubernetes.io/component": "other"}, "commonLabels": {"team": "support"}})
     [deployment] = release.of_kind("Deployment").values()
 
     assert matches(deployment["spec"]["selector"]["matchLabels"], deployment["spec"]["template"])
@@ -395,9 +310,7 @@ def test_labels_of_the_values_cannot_break_the_selectors() -> None:
 def test_the_ingress_shows_the_api_and_keeps_the_metrics_inside() -> None:
     release = release_of("postgresql-scaled")
     [ingress] = release.of_kind("Ingress").values()
-    paths = {
-        rule["host"]: [each["path"] for each in rule["http"]["paths"]] for rule in ingress["spec"]["rules"]
-    }
+    paths = {rule["host"]: [each["path"] for each in rule["http"]["paths"]] for rule in ingress["spec"]["rules"]}
 
     assert paths == {"assistants.example.com": ["/v1"], "api.example.com": ["/v1/threads"]}
     backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
@@ -427,118 +340,3 @@ def test_variables_of_ones_own_reach_their_process_and_do_not_win_over_the_chart
     assert worker["env"] == [
         {"name": "SHOP_TOKEN", "valueFrom": {"secretKeyRef": {"name": "shop", "key": "token"}}},
     ]
-
-
-# Values that are refused
-
-
-@pytest.mark.parametrize(
-    ("values", "message"),
-    [
-        ({"replicaCount": 2}, "at '': additional properties 'replicaCount' not allowed"),
-        ({"server": {"replica": 2}}, "at '/server': additional properties 'replica' not allowed"),
-        ({"image": {"name": "x"}}, "at '/image': additional properties 'name' not allowed"),
-        ({"server": {"replicas": "2"}}, "at '/server/replicas': got string, want integer"),
-        ({"worker": {"replicas": -1}}, "at '/worker/replicas': minimum: got -1, want 0"),
-        ({"tools": "shop.orders"}, "at '/tools': got string, want array"),
-        ({"tools": ["shop.orders,shop.refunds"]}, "at '/tools/0': "),
-        ({"database": {"type": "mysql"}}, "at '/database/type': value must be one of 'sqlite', 'postgresql'"),
-        ({"model": {"apiKey": "k"}}, "at '/model': additional properties 'apiKey' not allowed"),
-        ({"podLabels": {"build": 7}}, "at '/podLabels/build': got number, want string"),
-        ({"podDisruptionBudget": {"maxUnavailable": 0}}, "at '/podDisruptionBudget/maxUnavailable': minimum"),
-    ],
-)
-def test_the_schema_names_the_value_that_it_refuses(values: Values, message: str) -> None:
-    with pytest.raises(helm_python.HelmValuesError, match=re.escape(message)):
-        render(values)
-
-
-def database(kind: str, **more: Any) -> Values:
-    return {"database": {"type": kind, **more}}
-
-
-@pytest.mark.parametrize(
-    ("values", "sentence"),
-    [
-        ({"server": {"replicas": 2}}, "server.replicas is 2 and database.type is sqlite"),
-        ({"worker": {"replicas": 0}}, "worker.replicas is 0 and database.type is sqlite"),
-        ({"worker": {"nodeSelector": {"disk": "ssd"}}}, "set nodeSelector at the top level"),
-        (database("sqlite", existingSecret={"name": "s"}), "a SQLite URL is no secret"),
-        (database("sqlite", url="postgresql://db/x"), "does not begin with sqlite:////data/"),
-        (database("sqlite", url="sqlite:////tmp/x.db"), "does not begin with sqlite:////data/"),
-        (database("sqlite", persistence={"enabled": False, "existingClaim": "c"}), "leave the claim empty"),
-        (database("postgresql"), "its URL is missing"),
-        (database("postgresql", url="postgresql://db/x", existingSecret={"name": "s"}), "are both set"),
-        (database("postgresql", url="sqlite:////data/x.db"), "does not begin with postgresql://"),
-        (database("postgresql", url="postgresql://me:pw@db/x"), "database.url holds a password"),
-        (
-            database("postgresql", url="postgresql://db/x?user=me&password=pw"),
-            "database.url holds a password",
-        ),
-        (postgresql() | {"model": {"provider": "openai"}}, "neither a key nor an endpoint"),
-        ({"ingress": {"enabled": True}}, "name at least one host"),
-        (
-            {"worker": {"extraEnv": [{"name": "OPENAI_API_KEY", "value": "k"}]}},
-            "worker.extraEnv sets OPENAI_API_KEY",
-        ),
-        (
-            {"server": {"extraEnv": [{"name": "LOCKSTITCH_PORT", "value": "1"}]}},
-            "server.extraEnv sets LOCKSTITCH_PORT",
-        ),
-    ],
-)
-def test_values_that_contradict_each_other_are_refused_with_a_sentence(values: Values, sentence: str) -> None:
-    with pytest.raises(helm_python.HelmRenderError, match=re.escape(sentence)):
-        render(values)
-
-
-# values.yaml, its schema and the docs tell the same
-
-
-def objects_of(schema: Any) -> Iterator[Object]:
-    """Every part of the schema that lists properties."""
-    if isinstance(schema, dict):
-        if "properties" in schema and isinstance(schema["properties"], dict):
-            yield schema
-        for each in schema.values():
-            yield from objects_of(each)
-
-
-def paths_of(values: Values, schema: Object, prefix: str = "") -> Iterator[tuple[str, bool]]:
-    """Each path of the schema, with whether values.yaml has it."""
-    for name, each in schema["properties"].items():
-        yield f"{prefix}{name}", name in values
-        if "properties" in each:
-            yield from paths_of(values.get(name, {}), each, f"{prefix}{name}.")
-
-
-def test_the_schema_is_strict_everywhere() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
-
-    assert [each for each in objects_of(schema) if each.get("additionalProperties") is not False] == []
-
-
-def test_every_value_of_the_schema_has_a_default() -> None:
-    schema = json.loads((CHART / "values.schema.json").read_text())
-
-    assert [path for path, there in paths_of(chart().values, schema) if not there] == ["global"]
-
-
-def test_every_default_is_explained() -> None:
-    lines = (CHART / "values.yaml").read_text().splitlines()
-    defaults = [number for number, line in enumerate(lines) if re.match(r" *\w+: +\S", line)]
-
-    assert len(defaults) > 80
-    assert [lines[each] for each in defaults if not lines[each - 1].strip().startswith("# -- ")] == []
-
-
-def test_every_value_that_the_docs_name_exists() -> None:
-    named = set(re.findall(r"`([a-z]\w*(?:\.\w+)+)`", (ROOT / "docs" / "deployment.md").read_text()))
-    schema = json.loads((CHART / "values.schema.json").read_text())
-    known = {path for path, _ in paths_of(chart().values, schema)}
-    of_the_chart = {each for each in named if each.split(".")[0] in schema["properties"]}
-
-    assert len(of_the_chart) > 10
-    assert {
-        each for each in of_the_chart if each not in known and each.rsplit(".", 1)[0] not in known
-    } == set()

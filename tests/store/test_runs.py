@@ -220,6 +220,16 @@ async def test_a_message_that_is_being_written_ends_with_the_run(store, ending, 
     ]
 
 
+async def test_a_run_ends_though_the_message_that_it_writes_was_deleted(store):
+    run = await store.run("in_progress")
+    await store.write(_begin_message, run)
+    [message, _asked] = (await store.read(threads.list_messages, run["thread_id"], PageCursor())).rows
+    await store.write(threads.drop_message, message["id"])
+    await store.write(runs.end, run["id"], "cancelled", NOW)
+
+    assert (await store.events(run))[2:] == ["run.step.cancelled", "run.step.cancelled", "run.cancelled"]
+
+
 def _begin_message(connection, run) -> None:
     message = threads.new_run_message(run, NOW)
     threads.insert_message(connection, message)

@@ -1,0 +1,60 @@
+"""The documentation names what there is: every setting, metric and command, and no link leads nowhere."""
+
+import re
+from dataclasses import fields
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from lockstitch import telemetry
+from lockstitch.cli import app
+from lockstitch.config import Config
+from lockstitch.workflows import run_metrics
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+
+
+def setting_row(setting) -> str:
+    default = setting.default
+    if isinstance(default, timedelta):
+        default = f"{default.total_seconds():g}"
+    shown = f"`{default}`" if default not in ("", ()) else ""
+    return f"| `{setting.metadata['variable']}` | {shown} | {setting.metadata['description']} |"
+
+
+@pytest.mark.parametrize("setting", fields(Config), ids=lambda setting: setting.name)
+def test_every_setting_is_documented_with_its_default(setting):
+    assert setting_row(setting) in (ROOT / "docs/settings.md").read_text().splitlines()
+
+
+def test_no_setting_is_documented_that_does_not_exist():
+    known = {setting.metadata["variable"] for setting in fields(Config)}
+    named = set(re.findall(r"\b(?:LOCKSTITCH|OPENAI)_[A-Z_]+\b", "".join(page.read_text() for page in PAGES)))
+
+    assert named - known == {"LOCKSTITCH_"} & named
+
+
+def test_every_metric_of_ours_is_documented():
+    text = (ROOT / "docs/operations.md").read_text()
+    ours = {metric.name for metric in telemetry.registry.collect() if metric.name.startswith("lockstitch_")}
+    ours |= {run_metrics.RUNS_STARTED, run_metrics.RUNS_FINISHED}
+    ours |= {run_metrics.RUN_DURATION, run_metrics.RUN_STATUS_DURATION}
+
+    documented = {name.removesuffix("_total") for name in re.findall(r"^\| `(lockstitch_\w+)`", text, re.MULTILINE)}
+    assert documented == ours
+
+
+def test_every_command_is_in_the_readme():
+    text = (ROOT / "README.md").read_text()
+
+    for command in get_command(app).commands:
+        assert re.search(rf"lockstitch {command}\b|make {command}\b", text), command
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_to_a_file_leads_somewhere(page):
+    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), target
