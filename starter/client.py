@@ -33,6 +33,7 @@ from lockstitch.errors import (
     RunFinished,
     RunNotFound,
     ServerUnreachable,
+    SettingsInvalid,
     TemporalUnreachable,
 )
 from lockstitch.starter import contract
@@ -131,7 +132,7 @@ class Starter:
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     search_attributes=_search_attributes(request),
                     static_summary=_summary(request),
-                    priority=Priority(priority_key=request.priority, fairness_key=request.tenant),
+                    priority=Priority(priority_key=request.priority, fairness_key=_fairness_key(request.tenant)),
                 )
         except WorkflowAlreadyStartedError:
             return run_id  # it ran and ended: asking again for the same run is no error
@@ -256,7 +257,7 @@ async def connect_temporal(address: str, namespace: str, runtime: Runtime | None
         return await Client.connect(
             address, namespace=namespace, data_converter=pydantic_data_converter, runtime=runtime
         )
-    except RuntimeError as error:  # what the SDK raises when it cannot connect
+    except (RuntimeError, ValueError) as error:  # what the SDK raises when it cannot connect, or for no address
         raise TemporalUnreachable(address, _reason(str(error))) from error
 
 
@@ -296,6 +297,11 @@ def _summary(request: ThreadRunRequest) -> str:
     return f"{request.assistant_id} on {request.thread_id or 'a new thread'} ({request.backend})"
 
 
+def _fairness_key(tenant: str) -> str:
+    """Return the tenant, cut to the 64 bytes that Temporal takes."""
+    return tenant.encode()[:64].decode(errors="ignore")
+
+
 def _quoted(value: str) -> str:
     return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
@@ -332,6 +338,9 @@ def _temporal_errors(client: Client, run_id: str) -> Iterator[None]:
         if error.status is RPCStatusCode.NOT_FOUND:
             if "already completed" in error.message:
                 raise RunFinished(run_id, "ended") from error
+            if error.message.startswith("Namespace "):
+                problem = f"the Temporal server has no namespace {client.namespace!r}."
+                raise SettingsInvalid("LOCKSTITCH_TEMPORAL_NAMESPACE", problem) from error
             raise RunNotFound(run_id) from error
         if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
             raise TemporalUnreachable(client.service_client.config.target_host, error.message) from error

@@ -59,6 +59,10 @@ MAX_INTEGER = 2_147_483_647
 """The largest number that every store keeps."""
 
 
+Name = Annotated[str, Field(min_length=1, max_length=64)]
+"""An id, or what a tenant is called: as long as the tables and the Temporal server take it."""
+
+
 class ImageUrl(BaseModel):
     """Where an image is found, and how closely the model should look."""
 
@@ -238,7 +242,7 @@ class RunParameters(BaseModel):
 class RunPolicy(BaseModel):
     """How long a run may take and what happens when something in it fails."""
 
-    deadline: timedelta = timedelta(minutes=10)
+    deadline: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=10)
     """From the start of the workflow; a run that is still open then ends as ``expired``. The Assistants API
     expires a run ten minutes after it was created."""
 
@@ -252,10 +256,10 @@ class RunPolicy(BaseModel):
     upstream_attempts: Annotated[int, Field(ge=1)] = 6
     """How often a model turn is tried when the upstream fails in a way that may pass."""
 
-    turn_timeout: timedelta = timedelta(minutes=5)
+    turn_timeout: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=5)
     """The longest that one attempt at one model turn may take."""
 
-    heartbeat_timeout: timedelta = timedelta(seconds=10)
+    heartbeat_timeout: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(seconds=10)
     """A worker that was silent for so long is taken for dead and its work is given to another."""
 
 
@@ -265,11 +269,11 @@ class ThreadRunRequest(RunParameters):
     Give the ``thread_id`` of a thread that exists, or ``messages`` with which a new thread begins.
     """
 
-    assistant_id: str
-    thread_id: str | None = None
+    assistant_id: Name
+    thread_id: Name | None = None
     messages: list[NewMessage] | None = None
     backend: BackendName = "local"
-    tenant: str = "default"
+    tenant: Name = "default"
     priority: Annotated[int, Field(ge=1, le=5)] = 3
     """1 is served first, 5 last."""
     policy: RunPolicy = Field(default_factory=RunPolicy)

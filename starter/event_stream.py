@@ -18,14 +18,15 @@ async def read_events(lines: AsyncIterable[str]) -> AsyncIterator[RunEvent | Non
     async for line in lines:
         if line:
             name, _, value = line.partition(":")
-            fields[name] = value.removeprefix(" ")
+            value = value.removeprefix(" ")
+            fields[name] = f"{fields[name]}\n{value}" if name == "data" and name in fields else value
             continue
         if fields.get("event") == DONE:
             yield None
-        elif "data" in fields and "id" in fields:
+        elif "data" in fields and fields.get("id", "").isdecimal():
             yield RunEvent(
                 seq=int(fields["id"]),
-                event=fields["event"],
+                event=fields.get("event", "message"),
                 data=json.loads(fields["data"]),
                 attempt=int(fields.get("attempt", "1")),
             )

@@ -162,19 +162,8 @@ def _create(
 ) -> tuple[Row, Row]:
     new = NewRun(new_id("run"), thread_id, body.assistant_id, body, int(time.time()))
     row = runs.create(connection, new, leading_events)
-    _refuse_built_in_tools(row, body)
     start = ThreadRunRequest(thread_id=thread_id, assistant_id=body.assistant_id)
     return row, run_commands.add(connection, row["id"], "start", start.model_dump(mode="json"))
-
-
-def _refuse_built_in_tools(run: Row, body: CreatedRun) -> None:
-    for position, tool in enumerate(run["tools"]):
-        if tool["type"] != "function":
-            param = "assistant_id" if body.tools is None else f"tools[{position}]"
-            raise refusals.built_in_tool_unavailable(tool["type"], param)
-    choice = run["tool_choice"]
-    if isinstance(choice, dict) and choice["type"] != "function":
-        raise refusals.built_in_tool_unavailable(choice["type"], "tool_choice")
 
 
 def _run_answer(run: Row) -> JsonAnswer:

@@ -38,8 +38,8 @@ class NewRun:
 def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEvent] = ()) -> Row:
     """Create a run in the status ``queued`` and begin its event log with ``leading_events``.
 
-    Raises `ApiError` when the thread or the assistant is unknown, the thread has an active run, or there is
-    nothing to run.
+    Raises `ApiError` when the thread or the assistant is unknown, the thread has an active run, there is nothing to
+    run, or the run would need a built-in tool.
     """
     threads.get(connection, new.thread_id)
     if active := threads.active_run_id(connection, new.thread_id):
@@ -48,6 +48,7 @@ def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEven
     for message in new.parameters.additional_messages or ():
         threads.add_message(connection, new.thread_id, message, new.created_at)
     values = _run_values(new, assistant)
+    _refuse_built_in_tools(values, new.parameters)
     if not values["instructions"] and not threads.has_user_message(connection, new.thread_id):
         raise refusals.nothing_to_run()
     try:
@@ -85,6 +86,16 @@ def _run_values(new: NewRun, assistant: Row) -> dict[str, Any]:
         "parallel_tool_calls": parameters.parallel_tool_calls,
         "usage": {},
     }
+
+
+def _refuse_built_in_tools(values: Row, parameters: RunParameters) -> None:
+    for position, tool in enumerate(values["tools"]):
+        if tool["type"] != "function":
+            param = "assistant_id" if parameters.tools is None else f"tools[{position}]"
+            raise refusals.built_in_tool_unavailable(tool["type"], param)
+    choice = values["tool_choice"]
+    if isinstance(choice, dict) and choice["type"] != "function":
+        raise refusals.built_in_tool_unavailable(choice["type"], "tool_choice")
 
 
 def find(connection: Connection, run_id: str) -> Row | None:
