@@ -220,4 +220,3 @@ def _handler_failure(error: ActivityError, max_attempts: int) -> tuple[str, int]
     if isinstance(cause, ActivityTimeout):
         return f"No answer from the worker that ran it ({cause}).", max_attempts
     return str(cause or error), max_attempts
-

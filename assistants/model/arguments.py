@@ -152,7 +152,7 @@ class _Filler:
         numeric = [name for name, part in properties.items() if takes_numbers(part, name)]
         textual = [name for name, part in properties.items() if takes_any_text(part)]
         self._clues.reserve(("number", "identifier"), {f"{path}/{name}": stems_of(name) for name in numeric})
-        self._clues.reserve(("quoted",), {f"{path}/{name}": stems_of(name) for name in textual})
+        self._clues.reserve(["quoted"], {f"{path}/{name}": stems_of(name) for name in textual})
         return properties
 
     def _given_properties(self, properties: Mapping[str, Schema], path: str, depth: int) -> dict[str, Any]:
@@ -189,7 +189,7 @@ class _Filler:
         assigned = self._clues.assigned(_name(path), fits)
         if assigned is not None:
             return as_number(assigned)
-        clue = self._clues.take(("number",), lambda clue: fits(clue.text), path, again)
+        clue = self._clues.take(["number"], lambda clue: fits(clue.text), path, again)
         return as_number(clue.text) if clue else self._part_of_date(schema, path)
 
     def _part_of_date(self, schema: Schema, path: str) -> Any:
@@ -200,7 +200,7 @@ class _Filler:
         def fits(clue: Clue) -> bool:
             return number_fits(schema, getattr(clue.day, part))
 
-        clue = self._clues.take(("date",), fits, path, again=True)
+        clue = self._clues.take(["date"], fits, path, again=True)
         return getattr(clue.day, part) if clue else _NOTHING
 
     def _flag(self, path: str) -> Any:
@@ -226,7 +226,7 @@ class _Filler:
         if clue is None:
             return self._whole_message(schema, name) if again else _NOTHING
         if clue.kind == "date" and form == "date-time":
-            time = self._clues.take(("time",), bool, path)
+            time = self._clues.take(["time"], bool, path)
             return f"{clue.day}T{time.text.rjust(5, '0') if time else '00:00'}:00Z"
         return _text_of(clue, form)
 
