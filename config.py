@@ -13,9 +13,23 @@ OPENAI_URL = "https://api.openai.com/v1"
 LogFormat = Literal["console", "json"]
 
 
-def _setting(variable: str, default: Any, description: str, choices: tuple[str, ...] = ()) -> Any:
-    metadata = {"variable": variable, "description": description, "choices": choices}
+LARGEST_PORT = 65_535
+LARGEST_NUMBER = 1_000_000
+
+
+def _setting(
+    variable: str,
+    default: Any,
+    description: str,
+    choices: tuple[str, ...] = (),
+    numbers: tuple[int, int] = (0, LARGEST_NUMBER),
+) -> Any:
+    metadata = {"variable": variable, "description": description, "choices": choices, "numbers": numbers}
     return field(default=default, metadata=metadata)
+
+
+def _secret(variable: str, description: str) -> Any:
+    return field(default="", repr=False, metadata={"variable": variable, "description": description, "choices": ()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +45,14 @@ class Config:
         "Where threads, runs and events are stored; a SQLite file.",
     )
     host: str = _setting("LOCKSTITCH_HOST", "127.0.0.1", "The address that the HTTP server listens on.")
-    port: int = _setting("LOCKSTITCH_PORT", 8700, "The HTTP server's port.")
+    port: int = _setting("LOCKSTITCH_PORT", 8700, "The HTTP server's port.", numbers=(0, LARGEST_PORT))
     server_url: str = _setting(
         "LOCKSTITCH_SERVER_URL", "http://127.0.0.1:8700", "Where the starter reads event streams."
     )
     metrics_host: str = _setting(
         "LOCKSTITCH_METRICS_HOST", "127.0.0.1", "The address of the worker's /metrics, /healthz and /readyz."
     )
-    metrics_port: int = _setting("LOCKSTITCH_METRICS_PORT", 9464, "Their port.")
+    metrics_port: int = _setting("LOCKSTITCH_METRICS_PORT", 9464, "Their port.", numbers=(0, LARGEST_PORT))
     tools: tuple[str, ...] = _setting(
         "LOCKSTITCH_TOOLS",
         (),
@@ -61,16 +75,20 @@ class Config:
         "LOCKSTITCH_MODEL_TIMEOUT_SECONDS",
         timedelta(seconds=120),
         "How many seconds the endpoint may be silent before the turn is tried again.",
+        numbers=(1, LARGEST_NUMBER),
     )
     model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
-    openai_api_key: str = _setting("OPENAI_API_KEY", "", "The key of the model endpoint.")
+    openai_api_key: str = _secret("OPENAI_API_KEY", "The key of the model endpoint.")
     openai_base_url: str = _setting("OPENAI_BASE_URL", OPENAI_URL, "The model endpoint.")
     log_format: LogFormat = _setting("LOCKSTITCH_LOG_FORMAT", "console", "How log lines look.", ("console", "json"))
     log_level: str = _setting(
         "LOCKSTITCH_LOG_LEVEL", "info", "What is logged.", ("debug", "info", "warning", "error", "critical")
     )
     max_concurrent_activities: int = _setting(
-        "LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES", 1000, "Streams and handlers that one worker takes at a time."
+        "LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES",
+        1000,
+        "Streams and handlers that one worker takes at a time.",
+        numbers=(1, LARGEST_NUMBER),
     )
     shutdown_grace: timedelta = _setting(
         "LOCKSTITCH_SHUTDOWN_GRACE_SECONDS",
@@ -114,7 +132,8 @@ def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:
             number = int(text)
         except ValueError as error:
             raise SettingsInvalid(variable, f"{text!r} is no whole number.") from error
-        if number < 0:
-            raise SettingsInvalid(variable, f"{text!r} is negative.")
+        least, most = metadata["numbers"]
+        if not least <= number <= most:
+            raise SettingsInvalid(variable, f"{text!r} is not between {least} and {most}.")
         return timedelta(seconds=number) if isinstance(default, timedelta) else number
     return text

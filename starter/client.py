@@ -22,7 +22,6 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
@@ -50,6 +49,7 @@ from lockstitch.starter.contract import (
 )
 from lockstitch.starter.event_stream import read_events
 from lockstitch.starter.identifiers import id_for_key, new_id
+from lockstitch.starter.payloads import data_converter
 
 MAX_ANSWER_BYTES = 512 * 1024
 """The most that the outputs of one `Starter.answer` may hold together; Temporal takes 2 MB in one message."""
@@ -61,6 +61,7 @@ RECONNECT_FOR = timedelta(minutes=1)
 """How long `Starter.stream` tries to reach a server that does not answer."""
 
 _RECONNECT_PAUSE_SECONDS = 0.2
+_IS_A_RUN = f"WorkflowType = '{contract.THREAD_RUN}'"
 
 
 class Starter:
@@ -83,7 +84,7 @@ class Starter:
         server_url: str = DEFAULT_SERVER_URL,
         api_key: str | None = None,
     ) -> None:
-        """Use a Temporal client that exists; it must have `pydantic_data_converter`."""
+        """Use a Temporal client that exists; it must have `payloads.data_converter`."""
         self._client = client
         self._task_queue = task_queue
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
@@ -130,7 +131,7 @@ class Starter:
                     task_queue=self._task_queue,
                     id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                    search_attributes=_search_attributes(request),
+                    search_attributes=_search_attributes(request, run_id),
                     static_summary=_summary(request),
                     priority=Priority(priority_key=request.priority, fairness_key=_fairness_key(request.tenant)),
                 )
@@ -172,15 +173,19 @@ class Starter:
         The Temporal server needs a moment until a change shows here; `snapshot` has it at once.
         """
         wanted = {"Status": status, "Thread": thread_id, "Assistant": assistant_id, "Tenant": tenant}
-        terms = [f"WorkflowType = {_quoted(contract.THREAD_RUN)}"]
-        terms += [f"Lockstitch{name} = {_quoted(value)}" for name, value in wanted.items() if value is not None]
+        given = {name: value for name, value in wanted.items() if value is not None}
+        if not all(re.fullmatch(contract.NAME_PATTERN, value) for value in given.values()):
+            return []  # no run has such a name, and it might mean something else inside a query
+        terms = [f"Lockstitch{name} = '{value}'" for name, value in given.items()]
         with _temporal_errors(self._client, ""):
-            found = self._client.list_workflows(" AND ".join(terms), limit=limit, page_size=min(limit, 1000))
+            found = self._client.list_workflows(
+                " AND ".join([_IS_A_RUN, *terms]), limit=limit, page_size=min(limit, 1000)
+            )
             return [await _snapshot(execution) async for execution in found]
 
     async def count(self, status: RunStatus) -> int:
         """Return how many runs have a status, in the whole namespace."""
-        query = f"WorkflowType = {_quoted(contract.THREAD_RUN)} AND LockstitchStatus = {_quoted(status)}"
+        query = f"{_IS_A_RUN} AND LockstitchStatus = '{status}'"
         with _temporal_errors(self._client, ""):
             return (await self._client.count_workflows(query)).count
 
@@ -254,9 +259,7 @@ class Starter:
 async def connect_temporal(address: str, namespace: str, runtime: Runtime | None = None) -> Client:
     """Connect to a Temporal server as the starter and the worker do; raises `TemporalUnreachable`."""
     try:
-        return await Client.connect(
-            address, namespace=namespace, data_converter=pydantic_data_converter, runtime=runtime
-        )
+        return await Client.connect(address, namespace=namespace, data_converter=data_converter, runtime=runtime)
     except (RuntimeError, ValueError) as error:  # what the SDK raises when it cannot connect, or for no address
         raise TemporalUnreachable(address, _reason(str(error))) from error
 
@@ -280,11 +283,11 @@ def _check_answer(run_id: str, outputs: Sequence[ToolOutput], pending: set[str])
         raise AnswerRefused(run_id, f"they hold {size} bytes, and {MAX_ANSWER_BYTES} is the most.")
 
 
-def _search_attributes(request: ThreadRunRequest) -> TypedSearchAttributes:
+def _search_attributes(request: ThreadRunRequest, run_id: str) -> TypedSearchAttributes:
     return TypedSearchAttributes(
         [
             SearchAttributePair(contract.STATUS, "queued"),
-            SearchAttributePair(contract.THREAD, request.thread_id or ""),
+            SearchAttributePair(contract.THREAD, request.thread_id or contract.new_thread_id(run_id)),
             SearchAttributePair(contract.ASSISTANT, request.assistant_id),
             SearchAttributePair(contract.BACKEND, request.backend),
             SearchAttributePair(contract.TENANT, request.tenant),
@@ -300,10 +303,6 @@ def _summary(request: ThreadRunRequest) -> str:
 def _fairness_key(tenant: str) -> str:
     """Return the tenant, cut to the 64 bytes that Temporal takes."""
     return tenant.encode()[:64].decode(errors="ignore")
-
-
-def _quoted(value: str) -> str:
-    return "'" + value.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
 async def _snapshot(execution: WorkflowExecution) -> RunSnapshot:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, model_validator
 from temporalio.common import SearchAttributeKey
 
+from lockstitch.starter.identifiers import id_for_key
+
 THREAD_RUN = "ThreadRun"
 """The workflow's name."""
 
@@ -58,8 +60,11 @@ BackendName = Literal["local"]
 MAX_INTEGER = 2_147_483_647
 """The largest number that every store keeps."""
 
+NAME_PATTERN = r"""^[^\x00-\x1f\x7f"'\\]*$"""
+"""What runs are searched by has no quotes, backslashes or control characters: not every store behind a Temporal
+server finds them, however they are escaped."""
 
-Name = Annotated[str, Field(min_length=1, max_length=64)]
+Name = Annotated[str, Field(min_length=1, max_length=64, pattern=NAME_PATTERN)]
 """An id, or what a tenant is called: as long as the tables and the Temporal server take it."""
 
 
@@ -283,6 +288,11 @@ class ThreadRunRequest(RunParameters):
         if (self.thread_id is None) == (self.messages is None):
             raise ValueError("give either the id of a thread or the messages of a new one")
         return self
+
+
+def new_thread_id(run_id: str) -> str:
+    """Return the id of the thread that begins with a run of our own server, known before the run is created."""
+    return id_for_key("thread", run_id)
 
 
 class ToolOutput(BaseModel):

@@ -11,7 +11,6 @@ from uuid import uuid4
 
 import pytest
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from lockstitch.assistants.model.offline import OfflineModel
@@ -23,6 +22,7 @@ from lockstitch.config import Config
 from lockstitch.dev import SERVER_SETTINGS, temporal_binary
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import SEARCH_ATTRIBUTES, NewMessage, RunPolicy, ThreadRunRequest
+from lockstitch.starter.payloads import data_converter
 from lockstitch.tools import ToolRegistry
 from lockstitch.worker import build_workers
 
@@ -32,7 +32,7 @@ async def temporal() -> AsyncIterator[Client]:
     """A Temporal dev server, one for all tests."""
     settings = [word for setting in SERVER_SETTINGS for word in ("--dynamic-config-value", setting)]
     environment = await WorkflowEnvironment.start_local(
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         dev_server_existing_path=temporal_binary(),
         dev_server_extra_args=[*settings, "--log-level", "never"],
         search_attributes=SEARCH_ATTRIBUTES,

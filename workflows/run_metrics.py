@@ -26,10 +26,10 @@ class RunClock:
         """When the run got the status that it has."""
         return self._since
 
-    def enter(self, status: RunStatus) -> None:
-        """The run has another status; with one that ends it, the run is counted as finished."""
+    def enter(self, status: RunStatus) -> bool:
+        """Take note of the run's status and tell whether it is another; one that ends the run counts it as finished."""
         if status == self._status:
-            return
+            return False
         now = workflow.now()
         in_status = self._meter.create_histogram_float(
             RUN_STATUS_DURATION, "Time that runs spent in a status before they left it.", "s"
@@ -38,6 +38,7 @@ class RunClock:
         self._status, self._since = status, now
         if status not in OPEN_STATUSES:
             self._finish(status, now)
+        return True
 
     def _finish(self, status: RunStatus, now: datetime) -> None:
         finished = {"status": status}

@@ -53,6 +53,7 @@ class ThreadRun:
         self.request = request
         self.state = RunState(run_id=workflow.info().workflow_id)
         self.clock = RunClock(request.backend)
+        self.round_began = workflow.now()
 
     @workflow.run
     async def run(self, request: ThreadRunRequest) -> ThreadRunResult:
@@ -122,6 +123,7 @@ class ThreadRun:
         calls = [asyncio.create_task(self._call(call)) for call in step.to_handle]
         if step.to_wait_for:
             workflow.upsert_memo({contract.PENDING_MEMO: [p.model_dump() for p in self.state.waiting_for_answers]})
+        self.round_began = workflow.now()
         self._describe_pending()
         try:
             await workflow.wait_condition(lambda: self.state.round_is_over or any(map(_broke, calls)))
@@ -179,16 +181,13 @@ class ThreadRun:
 
     def _stopped(self, stop: RunStop) -> None:
         self.state.stopped(stop)
-        self._enter(stop.status, thread_id=stop.run.thread_id)
+        self._enter(stop.status)
 
-    def _enter(self, status: RunStatus, thread_id: str | None = None) -> None:
+    def _enter(self, status: RunStatus) -> None:
         """Show the run's status to operators."""
         self.state.status = status
-        self.clock.enter(status)
-        updates: list[Any] = [contract.STATUS.value_set(status)]
-        if thread_id is not None and self.request.thread_id is None:
-            updates.append(contract.THREAD.value_set(thread_id))
-        workflow.upsert_search_attributes(updates)
+        if self.clock.enter(status):
+            workflow.upsert_search_attributes([contract.STATUS.value_set(status)])
         workflow.set_current_details(f"Status `{status}` since {self.clock.since:%Y-%m-%d %H:%M:%S} UTC.")
 
     def _describe_pending(self) -> None:
@@ -197,7 +196,7 @@ class ThreadRun:
             f"- `{call.name}` ({call.call_id}): {'waits for outputs from outside' if call.policy is None else 'called'}"
             for call in self.state.open_calls.values()
         ]
-        since = f"Tool calls pending since {self.clock.since:%Y-%m-%d %H:%M:%S} UTC:"
+        since = f"Tool calls pending since {self.round_began:%Y-%m-%d %H:%M:%S} UTC:"
         workflow.set_current_details("\n".join([since, "", *lines]) if lines else "No tool call is pending.")
 
 

@@ -18,7 +18,7 @@ from lockstitch.assistants.store import event_log, runs, steps, threads, tool_ca
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
-from lockstitch.starter.contract import LastError, RunStatus, ThreadRunRequest, ToolOutput, Usage
+from lockstitch.starter.contract import LastError, RunStatus, ThreadRunRequest, ToolOutput, Usage, new_thread_id
 
 INLINE_TEXT_BYTES = 32 * 1024
 """How much of the last message a run's result carries; the whole is in the store."""
@@ -92,7 +92,7 @@ def _create(connection: Connection, run_id: str, request: ThreadRunRequest) -> R
     now = int(time.time())
     leading_events, thread_id = [], request.thread_id
     if thread_id is None:
-        thread = threads.create(connection, {}, now)
+        thread = threads.create(connection, {"id": new_thread_id(run_id)}, now)
         thread_id = thread["id"]
         leading_events.append(NewEvent("thread.created", objects.thread(thread)))
         for message in request.messages or ():
@@ -134,10 +134,9 @@ def _stop(connection: Connection, run: RunRef) -> RunStop:
     calls = _open_round(connection, row)
     message_ids = threads.message_ids_of_run(connection, run.run_id)
     text = threads.message_text(connection, message_ids[-1]) if message_ids else None
-    asks = row["status"] == "in_progress" and any(call.outcome is None for call in calls)
     return RunStop(
         run=_reference(row, run.tenant),
-        status="requires_action" if asks else row["status"],
+        status=row["status"],
         calls=calls,
         message_ids=message_ids,
         last_message_text=None if text is None else _clip(text),

@@ -1,7 +1,6 @@
 """What the server has accepted reaches the Temporal server, sooner or later."""
 
 import pytest
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from lockstitch.assistants.delivery import CommandDelivery
@@ -11,6 +10,7 @@ from lockstitch.errors import RunNotFound
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import SEARCH_ATTRIBUTES, NewMessage, RunParameters, ThreadRunRequest
 from lockstitch.starter.identifiers import new_id
+from lockstitch.starter.payloads import data_converter
 
 OUTPUTS = [{"tool_call_id": "call_a", "output": "1"}, {"tool_call_id": "call_b", "output": "2"}]
 
@@ -98,7 +98,7 @@ async def test_a_cancelled_run_is_cancelled_in_temporal(server, client, run, his
 
 async def test_a_run_is_accepted_while_the_temporal_server_is_away(another_server, assistant_on, http):
     environment = await WorkflowEnvironment.start_local(
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         dev_server_existing_path=temporal_binary(),
         search_attributes=SEARCH_ATTRIBUTES,
         dev_server_extra_args=["--log-level", "never"],
@@ -118,7 +118,7 @@ async def test_a_run_is_accepted_while_the_temporal_server_is_away(another_serve
 async def test_a_namespace_that_does_not_know_our_attributes_loses_no_run(another_server, assistant_on, http):
     async with (
         await WorkflowEnvironment.start_local(
-            data_converter=pydantic_data_converter,
+            data_converter=data_converter,
             dev_server_existing_path=temporal_binary(),
             dev_server_extra_args=["--log-level", "never"],
         ) as environment,

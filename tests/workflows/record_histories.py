@@ -14,7 +14,6 @@ from typing import Any
 from uuid import uuid4
 
 from temporalio.client import Client
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.testing import WorkflowEnvironment
 
 from lockstitch.assistants.model.offline import OfflineModel
@@ -24,6 +23,7 @@ from lockstitch.config import Config
 from lockstitch.dev import temporal_binary
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import SEARCH_ATTRIBUTES, NewMessage, RunPolicy, ThreadRunRequest, ToolOutput
+from lockstitch.starter.payloads import data_converter
 from lockstitch.tools import ToolRegistry, tool
 from lockstitch.worker import build_workers
 
@@ -98,7 +98,7 @@ def _without_machine(value: Any) -> Any:
 async def main(folder: Path) -> None:
     """Record into ``folder``, on a Temporal dev server of its own."""
     environment = await WorkflowEnvironment.start_local(
-        data_converter=pydantic_data_converter,
+        data_converter=data_converter,
         dev_server_existing_path=temporal_binary(),
         search_attributes=SEARCH_ATTRIBUTES,
     )

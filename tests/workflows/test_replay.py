@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 from temporalio.client import WorkflowHistory
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.worker import Replayer
 
+from lockstitch.starter.payloads import data_converter
 from lockstitch.worker import sandbox
 from lockstitch.workflows.thread_run import ThreadRun
 
@@ -16,7 +16,7 @@ HISTORIES = sorted((Path(__file__).parent / "histories").glob("*.json"))
 @pytest.mark.parametrize("path", HISTORIES, ids=lambda path: path.stem)
 async def test_a_recorded_run_replays(path):
     history = WorkflowHistory.from_json("run_recorded", path.read_text())
-    replayer = Replayer(workflows=[ThreadRun], data_converter=pydantic_data_converter, workflow_runner=sandbox())
+    replayer = Replayer(workflows=[ThreadRun], data_converter=data_converter, workflow_runner=sandbox())
 
     result = await replayer.replay_workflow(history)
 
@@ -34,7 +34,7 @@ async def test_a_history_that_no_longer_fits_is_noticed():
     """The replay test can fail: another order of activities is refused."""
     text = next(path for path in HISTORIES if path.stem == "handled_tool").read_text()
     changed = text.replace('"tool.weather"', '"tool.another"')
-    replayer = Replayer(workflows=[ThreadRun], data_converter=pydantic_data_converter, workflow_runner=sandbox())
+    replayer = Replayer(workflows=[ThreadRun], data_converter=data_converter, workflow_runner=sandbox())
 
     result = await replayer.replay_workflow(
         WorkflowHistory.from_json("run_recorded", changed), raise_on_replay_failure=False
