@@ -100,9 +100,9 @@ class Config:
     def from_environment(cls, environment: Mapping[str, str]) -> "Config":
         """Read the settings; an empty variable counts as not set. Raises `SettingsInvalid`."""
         values = {
-            setting.name: _parse(setting.metadata, setting.default, environment[variable])
+            setting.name: _parse(setting.metadata, setting.default, text)
             for setting in fields(cls)
-            if environment.get(variable := setting.metadata["variable"], "")
+            if (text := environment.get(setting.metadata["variable"], "").strip())  # secrets end in line breaks
         }
         return cls(**values)
 

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from lockstitch.errors import LockstitchError, PortInUse
+from lockstitch.errors import LockstitchError, PortInUse, SettingsInvalid
 from lockstitch.telemetry import registry
 
 Check = Callable[[], Awaitable[object]]
@@ -54,7 +54,10 @@ async def _try(check: Check) -> str | None:
 
 
 def listen(host: str, port: int, *, purpose: str, option: str) -> socket.socket:
-    """Take a port, so that what needs it either has it or says so before it begins; raises `PortInUse`."""
+    """Take a port, so that what needs it either has it or says so before it begins.
+
+    Raises `PortInUse`, and `SettingsInvalid` for an address that is not this machine's.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # With the protocol named, asyncio turns Nagle's algorithm off; without it, small answers wait 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -66,7 +69,8 @@ def listen(host: str, port: int, *, purpose: str, option: str) -> socket.socket:
         listener.close()
         if error.errno == errno.EADDRINUSE:
             raise PortInUse(port, purpose, option) from error
-        raise
+        problem = f"{purpose} cannot listen on {host} port {port}: {error.strerror}."
+        raise SettingsInvalid(option, problem) from error
     listener.setblocking(False)
     return listener
 

@@ -1,0 +1,129 @@
+"""The settings: every variable, and what is said of values that cannot be used."""
+
+from dataclasses import FrozenInstanceError, fields
+from datetime import timedelta
+
+import pytest
+
+from lockstitch.config import Config
+from lockstitch.errors import SettingsInvalid
+
+SET = {
+    "LOCKSTITCH_TEMPORAL_ADDRESS": ("temporal:7233", "temporal_address", "temporal:7233"),
+    "LOCKSTITCH_TEMPORAL_NAMESPACE": ("prod", "temporal_namespace", "prod"),
+    "LOCKSTITCH_TASK_QUEUE": ("runs", "task_queue", "runs"),
+    "LOCKSTITCH_DATABASE_URL": ("sqlite:////data/a.db", "database_url", "sqlite:////data/a.db"),
+    "LOCKSTITCH_HOST": ("0.0.0.0", "host", "0.0.0.0"),
+    "LOCKSTITCH_PORT": ("80", "port", 80),
+    "LOCKSTITCH_SERVER_URL": ("http://lockstitch", "server_url", "http://lockstitch"),
+    "LOCKSTITCH_METRICS_HOST": ("::1", "metrics_host", "::1"),
+    "LOCKSTITCH_METRICS_PORT": ("0", "metrics_port", 0),
+    "LOCKSTITCH_TOOLS": (" shop.tools , bank:refund,, ", "tools", ("shop.tools", "bank:refund")),
+    "LOCKSTITCH_MODEL": ("openai", "model", "openai"),
+    "LOCKSTITCH_MODEL_API": ("chat", "model_api", "chat"),
+    "LOCKSTITCH_MODEL_TIMEOUT_SECONDS": ("7", "model_timeout", timedelta(seconds=7)),
+    "LOCKSTITCH_MODEL_SCRIPT": ("script.json", "model_script", "script.json"),
+    "OPENAI_API_KEY": ("sk-1\n", "openai_api_key", "sk-1"),
+    "OPENAI_BASE_URL": ("http://models/v1", "openai_base_url", "http://models/v1"),
+    "LOCKSTITCH_LOG_FORMAT": ("json", "log_format", "json"),
+    "LOCKSTITCH_LOG_LEVEL": ("debug", "log_level", "debug"),
+    "LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES": ("5", "max_concurrent_activities", 5),
+    "LOCKSTITCH_SHUTDOWN_GRACE_SECONDS": ("0", "shutdown_grace", timedelta(0)),
+}
+
+
+def read(**environment: str) -> Config:
+    return Config.from_environment(environment)
+
+
+def test_every_setting_has_its_variable_and_is_read_from_it():
+    config = read(**{variable: text for variable, (text, _, _) in SET.items()})
+
+    assert {setting.metadata["variable"] for setting in fields(Config)} == set(SET)
+    for variable, (_, name, value) in SET.items():
+        assert getattr(config, name) == value, variable
+
+
+def test_without_variables_every_setting_has_its_default():
+    assert read() == read(**dict.fromkeys(SET, "")) == read(**dict.fromkeys(SET, " \n")) == Config()
+
+
+def test_variables_of_others_are_left_alone():
+    assert read(LOCKSTITCH_OF_THE_FUTURE="1", PATH="/bin") == Config()
+
+
+@pytest.mark.parametrize(
+    ("variable", "text", "problem"),
+    [
+        ("LOCKSTITCH_PORT", "http", "'http' is no whole number."),
+        ("LOCKSTITCH_PORT", "80.5", "'80.5' is no whole number."),
+        ("LOCKSTITCH_PORT", "-1", "'-1' is not between 0 and 65535."),
+        ("LOCKSTITCH_PORT", "65536", "'65536' is not between 0 and 65535."),
+        ("LOCKSTITCH_METRICS_PORT", "99999", "'99999' is not between 0 and 65535."),
+        ("LOCKSTITCH_MODEL", "gpt-4o", "'gpt-4o' is not one of auto, openai, offline."),
+        ("LOCKSTITCH_MODEL_API", "assistants", "'assistants' is not one of auto, responses, chat."),
+        ("LOCKSTITCH_MODEL_TIMEOUT_SECONDS", "0", "'0' is not between 1 and 1000000."),
+        ("LOCKSTITCH_MODEL_TIMEOUT_SECONDS", "2m", "'2m' is no whole number."),
+        ("LOCKSTITCH_LOG_FORMAT", "xml", "'xml' is not one of console, json."),
+        ("LOCKSTITCH_LOG_LEVEL", "loud", "'loud' is not one of debug, info, warning, error, critical."),
+        ("LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES", "0", "'0' is not between 1 and 1000000."),
+        ("LOCKSTITCH_SHUTDOWN_GRACE_SECONDS", "99999999999999", "is not between 0 and 1000000."),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_refused_with_its_variable(variable, text, problem):
+    with pytest.raises(SettingsInvalid) as refused:
+        read(**{variable: text})
+
+    assert str(refused.value).startswith(f"{variable}: ")
+    assert str(refused.value).endswith(problem)
+    assert refused.value.variable == variable
+
+
+def test_settings_stay_as_they_are():
+    with pytest.raises(FrozenInstanceError):
+        read().port = 1  # type: ignore[misc]  # which is what is tested
+
+
+def test_a_key_is_not_shown_where_the_settings_are():
+    assert "sk-secret" not in repr(read(OPENAI_API_KEY="sk-secret"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "offline"),
+    [
+        ({}, True),
+        ({"OPENAI_API_KEY": "sk-1"}, False),
+        ({"OPENAI_BASE_URL": "http://models/v1"}, False),
+        ({"OPENAI_BASE_URL": "https://api.openai.com/v1"}, True),  # nothing more than the default
+        ({"OPENAI_API_KEY": "sk-1", "LOCKSTITCH_MODEL": "offline"}, True),
+        ({"LOCKSTITCH_MODEL": "openai"}, False),
+    ],
+)
+def test_the_offline_model_takes_the_turns_where_no_endpoint_is_set(environment, offline):
+    assert read(**environment).uses_offline_model is offline
+
+
+@pytest.mark.parametrize(
+    ("url", "own"),
+    [
+        ("http://127.0.0.1:8700", True),
+        ("http://127.0.0.1:8700/v1", True),
+        ("http://127.0.0.1:8700/v1/", True),
+        ("http://localhost:8700/v1", True),
+        ("http://0.0.0.0:8700/v1", True),
+        ("http://lockstitch.local:8700/v1", True),
+        ("http://127.0.0.1:8701/v1", False),
+        ("http://other.local:8700/v1", False),
+        ("https://models/v1", False),
+    ],
+)
+def test_a_base_url_that_leads_to_this_server_is_no_endpoint_even_with_a_key(url, own):
+    """A client's setting in the shell that starts the server: it must not ask itself."""
+    config = read(OPENAI_BASE_URL=url, OPENAI_API_KEY="sk-1", LOCKSTITCH_HOST="lockstitch.local")
+
+    assert config.uses_offline_model is own
+
+
+def test_a_base_url_that_leads_to_this_server_follows_the_port():
+    assert read(OPENAI_BASE_URL="http://localhost:9000/v1", LOCKSTITCH_PORT="9000").uses_offline_model
+    assert not read(OPENAI_BASE_URL="http://localhost:8700/v1", LOCKSTITCH_PORT="9000").uses_offline_model

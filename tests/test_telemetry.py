@@ -1,0 +1,228 @@
+"""What a process tells of itself: log lines that carry ids, and one page with all metrics."""
+
+import asyncio
+import json
+import re
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from uuid import uuid4
+
+import httpx2
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
+
+from lockstitch import telemetry
+from lockstitch.assistants.model.script import ScriptedModel
+from lockstitch.assistants.store import assistants
+from lockstitch.assistants.store.database import Database
+from lockstitch.config import Config
+from lockstitch.probes import listen, probe_app, serving
+from lockstitch.starter.client import Starter, connect_temporal
+from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+from lockstitch.tools import ToolRegistry, tool
+from lockstitch.worker import build_workers
+
+# A process of its own, because logging is set up for a whole process.
+LOG = """
+import asyncio, logging, sys
+from temporalio.testing import ActivityEnvironment
+from lockstitch import telemetry
+from lockstitch.activities.messages import CallTool, RunRef
+from lockstitch.activities.tool_calls import ToolActivities
+from lockstitch.assistants.store import tool_calls
+from lockstitch.assistants.store.database import Database
+from lockstitch.tools import ToolContext, ToolRegistry, tool
+
+@tool
+def refund(context: ToolContext) -> str:
+    context.log.info("handler_says", amount=17)
+    logging.getLogger("somebody.else").warning("the bank is %s", "slow")
+    raise ConnectionError("the bank did not answer")
+
+async def main():
+    telemetry.set_up_logging(sys.argv[1], sys.argv[2])
+    telemetry.log.debug("not_told_at_info")
+    row = {"run_id": "run_1", "call_id": "call_1", "thread_id": "thread_1", "step_id": "step_1", "position": 0,
+           "name": "refund", "arguments": "{}"}
+    async with Database(sys.argv[3]) as database:
+        await database.write(lambda connection: tool_calls.add(connection, [row]))
+        [activity] = ToolActivities(database, ToolRegistry([refund])).activities()
+        run = RunRef(run_id="run_1", thread_id="thread_1", assistant_id="asst_1")
+        try:
+            await ActivityEnvironment().run(activity, CallTool(run=run, call_id="call_1", name="refund"))
+        except Exception:
+            telemetry.log.exception("it_broke")
+        logging.getLogger("httpx2").info("a request that nobody asked about")
+
+asyncio.run(main())
+"""
+IDS = {"run_id": "run_1", "thread_id": "thread_1", "call_id": "call_1"}
+
+
+@pytest.fixture
+def log(tmp_path):
+    """Let a handler fail in a process that logs in a form; return its standard error."""
+
+    def run(log_format: str, level: str = "info") -> str:
+        command = [sys.executable, "-c", LOG, log_format, level, f"sqlite:///{tmp_path}/{log_format}.db"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        assert done.stdout == ""
+        return done.stderr
+
+    return run
+
+
+def test_json_lines_carry_the_ids_of_the_run_the_thread_and_the_call(log):
+    lines = [json.loads(line) for line in log("json").splitlines()]
+    by_event = {line["event"]: line for line in lines}
+
+    assert list(by_event) == ["handler_says", "the bank is slow", "tool_call_failed", "it_broke"]
+    for event in ("handler_says", "the bank is slow", "tool_call_failed"):
+        assert by_event[event].items() >= IDS.items()
+    assert by_event["handler_says"].items() >= {"tool": "refund", "attempt": 1, "amount": 17, "level": "info"}.items()
+    assert by_event["the bank is slow"].items() >= {"logger": "somebody.else", "level": "warning"}.items()
+    assert "run_id" not in by_event["it_broke"]
+    assert "ConnectionError: the bank did not answer" in by_event["it_broke"]["exception"]
+    assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT[\d:.]+Z", line["timestamp"]) for line in lines)
+
+
+def test_console_lines_carry_the_same_and_no_colours_where_nobody_looks(log):
+    said = log("console", "warning")
+    [line] = [line for line in said.splitlines() if "tool_call_failed" in line]
+
+    assert "\x1b" not in said
+    assert "handler_says" not in said
+    assert all(f"{name}={value}" in line for name, value in IDS.items())
+    assert "tool=refund" in line
+    assert "ConnectionError: the bank did not answer" in said
+
+
+# --- metrics
+
+SECRETS = ("sk-secret", "hunter2", "order 4711")
+
+
+@tool
+async def lookup_order(number: int) -> str:
+    """Look up an order."""
+    return f"order {number} of hunter2"
+
+
+@pytest.fixture(scope="module")
+async def page(temporal, tmp_path_factory) -> AsyncIterator[str]:
+    """The page of metrics of a worker that has done one run with a tool call and one that failed."""
+    config = Config(task_queue=f"test-{uuid4()}", openai_api_key="sk-secret")
+    refused = {"status": 401, "message": "Incorrect API key provided: sk-secret."}
+    calling = {"round": 0, "call": [{"name": "lookup_order", "arguments": {"number": 4711}}]}
+    model = ScriptedModel([{"when": "refuse", "fail": refused}, calling, {"say": "Here is order 4711."}])
+    address = temporal.service_client.config.target_host
+    async with AsyncExitStack() as stack:
+        url = f"sqlite:///{tmp_path_factory.mktemp('telemetry') / 'a.db'}"
+        database = await stack.enter_async_context(Database(url))
+        client = await connect_temporal(address, "default", telemetry.buffering_runtime())
+        for worker in build_workers(client, config, database, model, ToolRegistry([lookup_order])):
+            await stack.enter_async_context(worker)
+        starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
+        columns = {"model": "test", "tools": [], "tool_resources": {}, "metadata": {}}
+        row = await database.write(lambda connection: assistants.create(connection, columns, 0))
+        for text in ("My password is hunter2.", "Please refuse."):
+            asked = [NewMessage(role="user", content=text)]
+            await starter.run(ThreadRunRequest(assistant_id=row["id"], messages=asked))
+        listener = listen("127.0.0.1", 0, purpose="a test", option="")
+        await stack.enter_async_context(serving(probe_app({}), listener))
+        http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
+        async with asyncio.timeout(10):
+            text = ""
+            while not re.search(r"^temporal_workflow_completed_total\{.*\} 2\.0$", text, re.MULTILINE):
+                text = (await http.get(f"http://127.0.0.1:{listener.getsockname()[1]}/metrics")).text
+        yield text
+
+
+@pytest.fixture(scope="module")
+def families(page):
+    return {family.name: family for family in text_string_to_metric_families(page)}
+
+
+def value(families, sample_name: str, **labels: str) -> float:
+    """Return the sum of the samples that have these labels."""
+    samples = [sample for family in families.values() for sample in family.samples if sample.name == sample_name]
+    return sum(sample.value for sample in samples if sample.labels.items() >= labels.items())
+
+
+async def test_our_metrics_tell_what_happened(families):
+    assert value(families, "lockstitch_runs_started_total", backend="local") == 2
+    assert value(families, "lockstitch_runs_finished_total", status="completed") == 1
+    assert value(families, "lockstitch_runs_finished_total", status="failed") == 1
+    assert value(families, "lockstitch_run_duration_seconds_count", status="completed") == 1
+    assert value(families, "lockstitch_tool_calls_total", tool="lookup_order", outcome="succeeded") == 1
+    assert value(families, "lockstitch_upstream_requests_total", operation="model_turn", code="200") >= 2
+    assert value(families, "lockstitch_upstream_requests_total", operation="model_turn", code="401") >= 1
+    assert value(families, "lockstitch_tokens_total", model="test", kind="completion") > 0
+
+
+async def test_the_metrics_of_the_temporal_sdk_are_on_the_same_page(families):
+    assert value(families, "temporal_workflow_completed_total") == 2
+    assert value(families, "temporal_activity_execution_latency_count", activity_type="start_run") >= 2
+    assert value(families, "temporal_worker_task_slots_available") > 0
+
+
+async def test_every_metric_is_on_the_page_once(page):
+    declared = re.findall(r"^# TYPE (\S+)", page, flags=re.MULTILINE)
+
+    assert len(declared) == len(set(declared))
+
+
+async def test_names_and_types_follow_the_conventions_of_prometheus(families):
+    for name, family in families.items():
+        assert family.type in ("counter", "gauge", "histogram"), name
+        assert family.documentation, name
+        if family.type == "counter":
+            assert {sample.name for sample in family.samples} <= {f"{name}_total", f"{name}_created"}
+
+
+async def test_the_last_bucket_of_a_histogram_holds_everything(families):
+    for name, family in families.items():
+        if family.type != "histogram":
+            continue
+        total = {_key(sample): sample.value for sample in family.samples if sample.name == f"{name}_count"}
+        last = {_key(it): it.value for it in family.samples if it.labels.get("le") == "+Inf"}
+        assert total == last, name
+
+
+def _key(sample) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((label, text) for label, text in sample.labels.items() if label != "le"))
+
+
+async def test_no_label_has_a_value_for_each_run(families, page):
+    labels = {label for family in families.values() for sample in family.samples for label in sample.labels}
+
+    assert not labels & {"run_id", "thread_id", "workflow_id", "call_id", "assistant_id", "tenant", "service_name"}
+    assert not re.search(r"(run|thread|asst|call|msg)_[A-Za-z0-9]{24}", page)
+
+
+async def test_no_metric_tells_a_secret(page):
+    assert not [secret for secret in SECRETS if secret in page]
+
+
+async def test_a_metric_whose_labels_differ_between_updates_is_one_family():
+    buffer = MetricBuffer(1000)
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
+    registry = CollectorRegistry()
+    registry.register(telemetry.TemporalMetrics(buffer))
+    counter = runtime.metric_meter.create_counter("things_total", "Things.")
+    counter.add(1, {"kind": "a"})
+    counter.add(2, {"kind": "a"})
+    counter.add(4, {"colour": "red"})
+    gauge = runtime.metric_meter.create_gauge("level", "Level.")
+    gauge.set(3)
+    gauge.set(2)
+    text = generate_latest(registry).decode()
+
+    assert 'things_total{colour="",kind="a"} 3.0' in text
+    assert 'things_total{colour="red",kind=""} 4.0' in text
+    assert "level 2.0" in text
+    assert text.count("# TYPE things_total counter") == 1
