@@ -16,7 +16,7 @@ def create(connection: Connection, values: Row, now: int) -> Row:
 
 def get(connection: Connection, assistant_id: str) -> Row:
     """Return the assistant; raises `ApiError` (404)."""
-    row = rows.get(connection, assistants, assistants.c.id == assistant_id)
+    row = rows.get(connection, assistants, id=assistant_id)
     if row is None:
         raise refusals.no_assistant(assistant_id)
     return row
@@ -30,11 +30,11 @@ def listed(connection: Connection, cursor: PageCursor) -> Page:
 def change(connection: Connection, assistant_id: str, values: Row) -> Row:
     """Write new values into an assistant and return it; raises `ApiError` (404)."""
     get(connection, assistant_id)
-    row = rows.change(connection, assistants, [assistants.c.id == assistant_id], values) if values else None
+    row = rows.change(connection, assistants, {"id": assistant_id}, values) if values else None
     return row or get(connection, assistant_id)
 
 
 def delete(connection: Connection, assistant_id: str) -> None:
     """Delete the assistant; raises `ApiError` (404)."""
-    if not rows.remove(connection, assistants, assistants.c.id == assistant_id):
+    if not rows.remove(connection, assistants, id=assistant_id):
         raise refusals.no_assistant(assistant_id)

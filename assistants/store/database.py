@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Self, TypeVar
 
 import sqlalchemy
+from pydantic_core import from_json, to_json
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
@@ -93,6 +94,8 @@ def _engine(url: str, *, begin: str) -> Engine:
         url,
         poolclass=StaticPool,  # one connection each: the reader's on the event loop, the writer's on its thread
         connect_args={"check_same_thread": False, "isolation_level": None},
+        json_serializer=lambda value: to_json(value).decode(),
+        json_deserializer=from_json,
     )
 
     @event.listens_for(engine, "connect")

@@ -8,8 +8,9 @@ import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Integer, bindparam, select, update
 
+from lockstitch.assistants.store import rows
 from lockstitch.assistants.store.schema import run_events, run_logs
 from lockstitch.errors import WriterFenced
 
@@ -35,13 +36,30 @@ class LoggedEvent(NamedTuple):
     attempt: int
 
 
+_THIS_RUN = run_logs.c.run_id == bindparam("run")
+_DRAW_FENCE = update(run_logs).where(_THIS_RUN).values(fence=run_logs.c.fence + 1).returning(run_logs.c.fence)
+_ADVANCE = (
+    update(run_logs)
+    .where(_THIS_RUN)
+    .values(last_seq=run_logs.c.last_seq + bindparam("count", type_=Integer))
+    .returning(run_logs.c.last_seq)
+)
+_ADVANCE_FENCED = _ADVANCE.where(run_logs.c.fence == bindparam("drawn"))
+_LAST_SEQ = select(run_logs.c.last_seq).where(_THIS_RUN)
+_AFTER = (
+    select(run_events.c.seq, run_events.c.event, run_events.c.data, run_events.c.attempt)
+    .where(run_events.c.run_id == bindparam("run"), run_events.c.seq > bindparam("after"))
+    .order_by(run_events.c.seq)
+    .limit(bindparam("most"))
+)
+
+
 def claim(connection: Connection, run_id: str) -> int:
     """Take over the run's log and return the fence to append with."""
-    draw = update(run_logs).where(run_logs.c.run_id == run_id).values(fence=run_logs.c.fence + 1)
-    fence = connection.scalars(draw.returning(run_logs.c.fence)).one_or_none()
+    fence = connection.scalars(_DRAW_FENCE, {"run": run_id}).one_or_none()
     if fence is None:
         fence = 1
-        connection.execute(insert(run_logs).values(run_id=run_id, last_seq=0, fence=fence))
+        rows.put(connection, run_logs, {"run_id": run_id, "last_seq": 0, "fence": fence})
     return int(fence)
 
 
@@ -58,33 +76,20 @@ def append(
     ``fence`` is what `claim` returned; without one, the events do not depend on who speaks to the upstream.
     Raises `WriterFenced` when another writer has claimed the log since.
     """
-    advance = update(run_logs).where(run_logs.c.run_id == run_id)
-    if fence is not None:
-        advance = advance.where(run_logs.c.fence == fence)
-    advance = advance.values(last_seq=run_logs.c.last_seq + len(events)).returning(run_logs.c.last_seq)
-    last = connection.scalars(advance).one_or_none()
+    advance = _ADVANCE if fence is None else _ADVANCE_FENCED
+    last = connection.scalars(advance, {"run": run_id, "count": len(events), "drawn": fence}).one_or_none()
     if last is None:
         raise WriterFenced(run_id)
     first = last - len(events) + 1
     if events:
-        connection.execute(
-            insert(run_events),
-            [
-                {
-                    "run_id": run_id,
-                    "seq": first + offset,
-                    "attempt": attempt,
-                    "event": name,
-                    "data": _encode(data),
-                }
-                for offset, (name, data) in enumerate(events)
-            ],
-        )
+        same = {"run_id": run_id, "attempt": attempt}
+        entries = ({"seq": first + i, "event": name, "data": _encode(data)} for i, (name, data) in enumerate(events))
+        rows.put(connection, run_events, *(same | entry for entry in entries))
 
 
 def begin(connection: Connection, run_id: str, events: Sequence[NewEvent]) -> None:
     """Open the log of a new run with its first events."""
-    connection.execute(insert(run_logs).values(run_id=run_id, last_seq=0, fence=0))
+    rows.put(connection, run_logs, {"run_id": run_id, "last_seq": 0, "fence": 0})
     append(connection, run_id, events)
 
 
@@ -99,19 +104,18 @@ def close(connection: Connection, run_id: str, reason: str) -> None:
 
 def after(connection: Connection, run_id: str, seq: int, *, limit: int = 500) -> list[LoggedEvent]:
     """Return up to ``limit`` events that follow number ``seq``, oldest first."""
-    columns = (run_events.c.seq, run_events.c.event, run_events.c.data, run_events.c.attempt)
-    query = select(*columns).where(run_events.c.run_id == run_id, run_events.c.seq > seq)
-    return [LoggedEvent(*row) for row in connection.execute(query.order_by(run_events.c.seq).limit(limit))]
+    found = connection.execute(_AFTER, {"run": run_id, "after": seq, "most": limit})
+    return [LoggedEvent(*row) for row in found]
 
 
 def last_seq(connection: Connection, run_id: str) -> int:
     """Return the number of the run's last event, 0 where there is none."""
-    return connection.scalar(select(run_logs.c.last_seq).where(run_logs.c.run_id == run_id)) or 0
+    return connection.scalar(_LAST_SEQ, {"run": run_id}) or 0
 
 
 def exists(connection: Connection, run_id: str) -> bool:
     """Tell whether the run has a log."""
-    return connection.scalar(select(run_logs.c.fence).where(run_logs.c.run_id == run_id)) is not None
+    return connection.scalar(_LAST_SEQ, {"run": run_id}) is not None
 
 
 def _encode(data: JsonObject) -> str:

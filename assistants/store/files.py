@@ -22,7 +22,7 @@ def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
 
 def get(connection: Connection, file_id: str) -> Row:
     """Return what is known of the file; raises `ApiError` (404)."""
-    row = rows.get(connection, files, files.c.id == file_id)
+    row = rows.get(connection, files, id=file_id)
     if row is None:
         raise refusals.no_file(file_id)
     return row
@@ -48,5 +48,5 @@ def listed(connection: Connection, cursor: PageCursor, purpose: str | None = Non
 
 def delete(connection: Connection, file_id: str) -> None:
     """Delete the file and its content; raises `ApiError` (404)."""
-    if not rows.remove(connection, files, files.c.id == file_id):
+    if not rows.remove(connection, files, id=file_id):
         raise refusals.no_file(file_id)

@@ -1,9 +1,10 @@
 """Reading and writing rows, as every table needs it."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, insert, select, update
 
 Row = Mapping[str, Any]
 
@@ -26,29 +27,101 @@ class PageCursor(NamedTuple):
 
 def add(connection: Connection, table: Table, values: Row) -> Row:
     """Insert one row and return it whole."""
-    return connection.execute(insert(table).values(values).returning(table)).one()._asdict()
+    return connection.execute(_insert(table), values).one()._asdict()
 
 
-def get(connection: Connection, table: Table, *where: ColumnElement[bool]) -> Row | None:
-    """Return the one row for which ``where`` holds."""
-    row = connection.execute(select(table).where(*where)).one_or_none()
+def put(connection: Connection, table: Table, *values: Row) -> None:
+    """Insert rows that have the same columns."""
+    connection.execute(_put(table), list(values))
+
+
+def get(connection: Connection, table: Table, **where: Any) -> Row | None:
+    """Return the one row that ``where`` describes, as `change` does."""
+    row = connection.execute(_select(table, _conditions(where)), _values(where)).one_or_none()
     return None if row is None else row._asdict()
 
 
-def find(connection: Connection, query: Select[Any]) -> list[Row]:
+def find(connection: Connection, table: Table, order: str, **where: Any) -> list[Row]:
+    """Return the rows that ``where`` describes, as `change` does, ordered by the column ``order``."""
+    return fetch(connection, _select(table, _conditions(where), order), _values(where))
+
+
+def fetch(connection: Connection, query: Select[Any], values: Row | None = None) -> list[Row]:
     """Return all rows of a query."""
-    return [row._asdict() for row in connection.execute(query)]
+    return [row._asdict() for row in connection.execute(query, values)]
 
 
-def change(connection: Connection, table: Table, where: Sequence[ColumnElement[bool]], values: Row) -> Row | None:
-    """Change the one row for which ``where`` holds and return it whole; ``None`` where there is none."""
-    row = connection.execute(update(table).where(*where).values(values).returning(table)).one_or_none()
+def change(connection: Connection, table: Table, where: Row, values: Row) -> Row | None:
+    """Change the one row that ``where`` describes and return it whole; ``None`` where there is none.
+
+    ``where`` gives columns their values; ``None`` means that the column has none, and a set that it has one of these.
+    """
+    statement = _update(table, _conditions(where), tuple(values))
+    row = connection.execute(statement, {**_values(where), **values}).one_or_none()
     return None if row is None else row._asdict()
 
 
-def remove(connection: Connection, table: Table, *where: ColumnElement[bool]) -> bool:
-    """Delete the rows for which ``where`` holds and tell whether there were any."""
-    return connection.execute(delete(table).where(*where)).rowcount > 0
+def remove(connection: Connection, table: Table, **where: Any) -> bool:
+    """Delete the rows that ``where`` describes, as `change` does, and tell whether there were any."""
+    return connection.execute(_delete(table, _conditions(where)), _values(where)).rowcount > 0
+
+
+# Statements are built once for each shape and reused: building one costs more than SQLite needs to carry it out.
+
+_Condition = tuple[str, Literal["is", "in", "null"]]
+
+
+def _conditions(where: Row) -> tuple[_Condition, ...]:
+    return tuple((name, _kind(value)) for name, value in where.items())
+
+
+def _kind(value: Any) -> Literal["is", "in", "null"]:
+    if value is None:
+        return "null"
+    return "in" if isinstance(value, set | frozenset) else "is"
+
+
+def _values(where: Row) -> dict[str, Any]:
+    return {f"where_{name}": list(value) if _kind(value) == "in" else value for name, value in where.items()}
+
+
+def _clauses(table: Table, conditions: tuple[_Condition, ...]) -> Iterator[ColumnElement[bool]]:
+    for name, kind in conditions:
+        column = table.c[name]
+        match kind:
+            case "null":
+                yield column.is_(None)
+            case "in":
+                yield column.in_(bindparam(f"where_{name}", expanding=True))
+            case "is":
+                yield column == bindparam(f"where_{name}")
+
+
+@cache
+def _insert(table: Table) -> Any:
+    return insert(table).returning(table)
+
+
+@cache
+def _put(table: Table) -> Any:
+    return insert(table)
+
+
+@cache
+def _select(table: Table, conditions: tuple[_Condition, ...], order: str | None = None) -> Any:
+    query = select(table).where(*_clauses(table, conditions))
+    return query if order is None else query.order_by(table.c[order])
+
+
+@cache
+def _update(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Any:
+    changed: dict[str, Any] = {name: bindparam(name) for name in columns}
+    return update(table).where(*_clauses(table, conditions)).values(changed).returning(table)
+
+
+@cache
+def _delete(table: Table, conditions: tuple[_Condition, ...]) -> Any:
+    return delete(table).where(*_clauses(table, conditions))
 
 
 def page(connection: Connection, table: Table, cursor: PageCursor, where: Iterable[ColumnElement[bool]] = ()) -> Page:
@@ -66,6 +139,6 @@ def page(connection: Connection, table: Table, cursor: PageCursor, where: Iterab
     backwards = cursor.before is not None and cursor.after is None
     descending = cursor.descending != backwards
     query = query.order_by(table.c.seq.desc() if descending else table.c.seq).limit(cursor.limit + 1)
-    rows = find(connection, query)
+    rows = fetch(connection, query)
     has_more, rows = len(rows) > cursor.limit, rows[: cursor.limit]
     return Page(rows[::-1] if backwards else rows, has_more)

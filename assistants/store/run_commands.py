@@ -26,7 +26,7 @@ def add(connection: Connection, run_id: str, kind: CommandKind, payload: dict[st
 def undelivered(connection: Connection, *, older_than_seconds: float, limit: int = 100) -> list[Row]:
     """Return commands that have been waiting for so long, oldest first."""
     query = select(run_commands).where(run_commands.c.created_at < time.time() - older_than_seconds)
-    return rows.find(connection, query.order_by(run_commands.c.position).limit(limit))
+    return rows.fetch(connection, query.order_by(run_commands.c.position).limit(limit))
 
 
 def start_waits(connection: Connection, run_id: str) -> bool:
@@ -41,7 +41,7 @@ def drop(connection: Connection, command: Row) -> None:
     rows.remove(
         connection,
         run_commands,
-        run_commands.c.position == command["position"],
-        run_commands.c.run_id == command["run_id"],
-        run_commands.c.created_at == command["created_at"],
+        position=command["position"],
+        run_id=command["run_id"],
+        created_at=command["created_at"],
     )

@@ -100,12 +100,12 @@ def _refuse_built_in_tools(values: Row, parameters: RunParameters) -> None:
 
 def find(connection: Connection, run_id: str) -> Row | None:
     """Return the run with this id, whatever its thread."""
-    return rows.get(connection, runs, runs.c.id == run_id)
+    return rows.get(connection, runs, id=run_id)
 
 
 def get(connection: Connection, thread_id: str, run_id: str) -> Row:
     """Return a run of the thread; raises `ApiError` (404)."""
-    row = rows.get(connection, runs, runs.c.id == run_id, runs.c.thread_id == thread_id)
+    row = rows.get(connection, runs, id=run_id, thread_id=thread_id)
     if row is None:
         threads.get(connection, thread_id)  # an unknown thread is said to be unknown
         raise refusals.no_run(run_id)
@@ -120,7 +120,7 @@ def listed(connection: Connection, thread_id: str, cursor: PageCursor) -> Page:
 
 def change(connection: Connection, run_id: str, *, when: Collection[RunStatus], values: Row) -> Row | None:
     """Write new values into a run that has one of the statuses ``when``; ``None`` where it has another."""
-    return rows.change(connection, runs, [runs.c.id == run_id, runs.c.status.in_(when)], values)
+    return rows.change(connection, runs, {"id": run_id, "status": frozenset(when)}, values)
 
 
 def submit_outputs(connection: Connection, thread_id: str, run_id: str, outputs: Sequence[ToolOutput], now: int) -> Row:
@@ -254,5 +254,5 @@ def _close_message(connection: Connection, message_id: str, status: RunStatus, n
         "incomplete_at": now,
         "incomplete_details": {"reason": _MESSAGE_ENDS[status]},
     }
-    row = rows.change(connection, messages, [messages.c.id == message_id], values)
+    row = rows.change(connection, messages, {"id": message_id}, values)
     return [] if row is None else [NewEvent("thread.message.incomplete", objects.message(row))]  # a client deleted it

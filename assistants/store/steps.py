@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.store import rows, tool_calls
@@ -36,17 +36,17 @@ def new_step(run: Row, kind: str, now: int, message_id: str | None = None) -> di
 
 def insert(connection: Connection, values: Row) -> None:
     """Store a new step."""
-    rows.add(connection, run_steps, values)
+    rows.put(connection, run_steps, values)
 
 
 def change(connection: Connection, step_id: str, values: Row) -> None:
     """Write new values into a step."""
-    rows.change(connection, run_steps, [run_steps.c.id == step_id], values)
+    rows.change(connection, run_steps, {"id": step_id}, values)
 
 
 def finish(connection: Connection, step: Row, values: Row) -> NewEvent:
     """End a step and return the event that tells it; ``values`` hold the new ``status`` and its time."""
-    row = rows.change(connection, run_steps, [run_steps.c.id == step["id"]], values)
+    row = rows.change(connection, run_steps, {"id": step["id"]}, values)
     calls = tool_calls.of_steps(connection, [step["id"]])[step["id"]]
     return NewEvent(f"thread.run.step.{values['status']}", objects.run_step(row or step, calls))
 
@@ -65,7 +65,7 @@ def completed_tool_steps(connection: Connection, run_id: str) -> list[list[Row]]
 
 def get(connection: Connection, run: Row, step_id: str) -> Row:
     """Return a step of the run; raises `ApiError` (404)."""
-    row = rows.get(connection, run_steps, run_steps.c.id == step_id, run_steps.c.run_id == run["id"])
+    row = rows.get(connection, run_steps, id=step_id, run_id=run["id"])
     if row is None:
         raise refusals.no_run_step(step_id)
     return row
@@ -77,5 +77,4 @@ def listed(connection: Connection, run: Row, cursor: PageCursor) -> Page:
 
 
 def _of_run(connection: Connection, run_id: str, status: str) -> list[Row]:
-    query = select(run_steps).where(run_steps.c.run_id == run_id, run_steps.c.status == status)
-    return rows.find(connection, query.order_by(run_steps.c.seq))
+    return rows.find(connection, run_steps, "seq", run_id=run_id, status=status)

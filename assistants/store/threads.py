@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, bindparam, exists, select
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.objects import text_content
@@ -12,6 +12,22 @@ from lockstitch.assistants.store.rows import Page, PageCursor, Row
 from lockstitch.assistants.store.schema import messages, runs, threads
 from lockstitch.starter.contract import OPEN_STATUSES, NewMessage
 from lockstitch.starter.identifiers import new_id
+
+_ALL = 2**31 - 1
+_ACTIVE_RUN = select(runs.c.id).where(runs.c.thread_id == bindparam("thread"), runs.c.status.in_(OPEN_STATUSES))
+_HAS_USER_MESSAGE = select(exists().where(messages.c.thread_id == bindparam("thread"), messages.c.role == "user"))
+_FINISHED = (
+    select(messages)
+    .where(
+        messages.c.thread_id == bindparam("thread"),
+        messages.c.status != "in_progress",
+        messages.c.id.not_in(bindparam("without", expanding=True)),
+    )
+    .order_by(messages.c.seq.desc())
+    .limit(bindparam("last"))
+)
+_IDS_OF_RUN = select(messages.c.id).where(messages.c.run_id == bindparam("run")).order_by(messages.c.seq)
+_CONTENT = select(messages.c.content).where(messages.c.id == bindparam("message"))
 
 
 def create(connection: Connection, values: Row, now: int) -> Row:
@@ -22,7 +38,7 @@ def create(connection: Connection, values: Row, now: int) -> Row:
 
 def get(connection: Connection, thread_id: str) -> Row:
     """Return the thread; raises `ApiError` (404)."""
-    row = rows.get(connection, threads, threads.c.id == thread_id)
+    row = rows.get(connection, threads, id=thread_id)
     if row is None:
         raise refusals.no_thread(thread_id)
     return row
@@ -30,20 +46,20 @@ def get(connection: Connection, thread_id: str) -> Row:
 
 def change(connection: Connection, thread_id: str, values: Row) -> Row:
     """Write new values into a thread and return it; raises `ApiError` (404)."""
-    row = rows.change(connection, threads, [threads.c.id == thread_id], values) if values else None
+    row = rows.change(connection, threads, {"id": thread_id}, values) if values else None
     return row or get(connection, thread_id)
 
 
 def delete(connection: Connection, thread_id: str) -> None:
     """Delete the thread with its messages and runs; raises `ApiError` (404)."""
-    if not rows.remove(connection, threads, threads.c.id == thread_id):
+    if not rows.remove(connection, threads, id=thread_id):
         raise refusals.no_thread(thread_id)
 
 
 def active_run_id(connection: Connection, thread_id: str) -> str | None:
     """Return the id of the run that holds the thread's lock."""
-    query = select(runs.c.id).where(runs.c.thread_id == thread_id, runs.c.status.in_(OPEN_STATUSES))
-    return connection.scalar(query)
+    found: str | None = connection.scalar(_ACTIVE_RUN, {"thread": thread_id})
+    return found
 
 
 def add_message(connection: Connection, thread_id: str, message: NewMessage, now: int) -> Row:
@@ -93,22 +109,22 @@ def _stored_content(message: NewMessage) -> list[dict[str, Any]]:
 
 def insert_message(connection: Connection, values: Row) -> None:
     """Store a message that a run writes."""
-    rows.add(connection, messages, values)
+    rows.put(connection, messages, values)
 
 
 def change_message(connection: Connection, message_id: str, values: Row) -> None:
     """Write new values into a message."""
-    rows.change(connection, messages, [messages.c.id == message_id], values)
+    rows.change(connection, messages, {"id": message_id}, values)
 
 
 def drop_message(connection: Connection, message_id: str) -> None:
     """Take an unfinished message out of the thread."""
-    rows.remove(connection, messages, messages.c.id == message_id)
+    rows.remove(connection, messages, id=message_id)
 
 
 def get_message(connection: Connection, thread_id: str, message_id: str) -> Row:
     """Return a message of the thread; raises `ApiError` (404)."""
-    row = rows.get(connection, messages, messages.c.id == message_id, messages.c.thread_id == thread_id)
+    row = rows.get(connection, messages, id=message_id, thread_id=thread_id)
     if row is None:
         get(connection, thread_id)  # an unknown thread is said to be unknown
         raise refusals.no_message(message_id)
@@ -126,8 +142,7 @@ def list_messages(connection: Connection, thread_id: str, cursor: PageCursor, ru
 
 def has_user_message(connection: Connection, thread_id: str) -> bool:
     """Tell whether anybody has asked anything."""
-    asked = exists().where(messages.c.thread_id == thread_id, messages.c.role == "user")
-    return bool(connection.scalar(select(asked)))
+    return bool(connection.scalar(_HAS_USER_MESSAGE, {"thread": thread_id}))
 
 
 def finished_messages(
@@ -137,17 +152,16 @@ def finished_messages(
 
     ``without`` has the ids of messages that do not count.
     """
-    query = select(messages).where(messages.c.thread_id == thread_id, messages.c.status != "in_progress")
-    query = query.where(messages.c.id.not_in(without))
-    return rows.find(connection, query.order_by(messages.c.seq.desc()).limit(last))[::-1]
+    values = {"thread": thread_id, "without": list(without), "last": _ALL if last is None else last}
+    return rows.fetch(connection, _FINISHED, values)[::-1]
 
 
 def message_ids_of_run(connection: Connection, run_id: str) -> list[str]:
     """Return the ids of the messages that the run wrote, oldest first."""
-    return list(connection.scalars(select(messages.c.id).where(messages.c.run_id == run_id).order_by(messages.c.seq)))
+    return list(connection.scalars(_IDS_OF_RUN, {"run": run_id}))
 
 
 def message_text(connection: Connection, message_id: str) -> str:
     """Return the text of a message, its parts joined by line breaks."""
-    content = connection.scalars(select(messages.c.content).where(messages.c.id == message_id)).one()
+    content = connection.scalars(_CONTENT, {"message": message_id}).one()
     return "\n".join(part["text"]["value"] for part in content if part["type"] == "text")

@@ -2,30 +2,44 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, bindparam, select, update
 
 from lockstitch.assistants.store import rows
 from lockstitch.assistants.store.rows import Row
 from lockstitch.assistants.store.schema import tool_calls
 
+_BEGIN_ATTEMPT = (
+    update(tool_calls)
+    .where(
+        tool_calls.c.run_id == bindparam("run"),
+        tool_calls.c.call_id == bindparam("call"),
+        tool_calls.c.output.is_(None),
+    )
+    .values(attempts=tool_calls.c.attempts + 1)
+    .returning(tool_calls)
+)
+_UNANSWERED = (
+    select(tool_calls.c.call_id)
+    .where(tool_calls.c.run_id == bindparam("run"), tool_calls.c.output.is_(None))
+    .order_by(tool_calls.c.position)
+)
+
 
 def add(connection: Connection, calls: Sequence[Row]) -> None:
     """Record the calls of a step, which have no output yet."""
-    connection.execute(insert(tool_calls), [dict(call) for call in calls])
+    rows.put(connection, tool_calls, *calls)
 
 
 def get(connection: Connection, run_id: str, call_id: str) -> Row | None:
     """Return one call."""
-    return rows.get(connection, tool_calls, *_is(run_id, call_id))
+    return rows.get(connection, tool_calls, run_id=run_id, call_id=call_id)
 
 
 def begin_attempt(connection: Connection, run_id: str, call_id: str) -> Row | None:
     """Count one more attempt of a handler and return the call; a call that has an output is left as it is."""
-    values = {"attempts": tool_calls.c.attempts + 1}
-    begun = rows.change(connection, tool_calls, [*_is(run_id, call_id), tool_calls.c.output.is_(None)], values)
-    return begun or get(connection, run_id, call_id)
+    begun = connection.execute(_BEGIN_ATTEMPT, {"run": run_id, "call": call_id}).one_or_none()
+    return get(connection, run_id, call_id) if begun is None else begun._asdict()
 
 
 def record_output(
@@ -38,7 +52,7 @@ def record_output(
 ) -> bool:
     """Write the call's output; ``False`` where it already has one, which then stays."""
     values = {"output": output, "outcome": outcome, "duration_ms": round(duration.total_seconds() * 1000)}
-    where = [*_is(run_id, call_id), tool_calls.c.output.is_(None)]
+    where = {"run_id": run_id, "call_id": call_id, "output": None}
     return rows.change(connection, tool_calls, where, values) is not None
 
 
@@ -46,17 +60,11 @@ def of_steps(connection: Connection, step_ids: Collection[str]) -> Mapping[str, 
     """Return the calls of each of the steps, in the order in which the model made them."""
     found: dict[str, list[Row]] = {step_id: [] for step_id in step_ids}
     if found:
-        query = select(tool_calls).where(tool_calls.c.step_id.in_(step_ids)).order_by(tool_calls.c.position)
-        for call in rows.find(connection, query):
+        for call in rows.find(connection, tool_calls, "position", step_id=frozenset(step_ids)):
             found[call["step_id"]].append(call)
     return found
 
 
 def unanswered(connection: Connection, run_id: str) -> list[str]:
     """Return the ids of the run's calls that have no output."""
-    query = select(tool_calls.c.call_id).where(tool_calls.c.run_id == run_id, tool_calls.c.output.is_(None))
-    return list(connection.scalars(query.order_by(tool_calls.c.position)))
-
-
-def _is(run_id: str, call_id: str) -> tuple[Any, Any]:
-    return tool_calls.c.run_id == run_id, tool_calls.c.call_id == call_id
+    return list(connection.scalars(_UNANSWERED, {"run": run_id}))

@@ -2,9 +2,8 @@
 
 import pytest
 
-from lockstitch.assistants.store import rows, threads
+from lockstitch.assistants.store import threads
 from lockstitch.assistants.store.rows import Page, PageCursor
-from lockstitch.assistants.store.schema import messages
 from lockstitch.errors import ApiError
 from lockstitch.starter.contract import NewMessage
 
@@ -76,7 +75,7 @@ async def test_going_on_meets_each_row_once_while_others_are_added(store, thread
 
 
 async def test_a_cursor_whose_row_was_deleted_leads_to_an_empty_page(store, thread, listed):
-    await store.write(rows.remove, messages, messages.c.id == thread[1]["3"])
+    await store.write(threads.drop_message, thread[1]["3"])
 
     assert await listed(after="3") == ("", False)
     assert await listed(after="4") == ("21", False)
