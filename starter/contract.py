@@ -7,7 +7,7 @@ field can be added later without breaking a run that is under way.
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from temporalio.common import SearchAttributeKey
 
 from lockstitch.starter.identifiers import id_for_key
@@ -202,6 +202,8 @@ class TruncationStrategy(BaseModel):
 
 class JsonSchemaFormat(BaseModel):
     """A JSON schema that the answer must fit."""
+
+    model_config = ConfigDict(serialize_by_alias=True)  # not every converter asks for aliases
 
     name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
     description: str | None = None

@@ -13,7 +13,7 @@ from lockstitch.activities.backends.local_turn import TurnWriter
 from lockstitch.activities.backends.metered import metered_turn
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
 from lockstitch.assistants import objects
-from lockstitch.assistants.model.turn import Model
+from lockstitch.assistants.model.turn import Model, ModelTurn
 from lockstitch.assistants.store import event_log, runs, steps, threads, tool_calls
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
@@ -38,17 +38,17 @@ class LocalBackend:
 
     async def create(self, run_id: str, request: ThreadRunRequest) -> RunRef:
         """Create the run and, where the request brings messages, its thread; or find it."""
-        run = await self._database.read(lambda connection: runs.find(connection, run_id))
+        run = await self._find(run_id) if request.thread_id else None
         if run is None:
             run = await self._database.write(lambda connection: _create(connection, run_id, request))
         return _reference(run, request.tenant)
 
     async def follow(self, run: RunRef, turn: int, attempt: int) -> AsyncGenerator[Progress, None]:
         """Take model turn number ``turn``, unless it has been taken."""
-        row = await self._database.read(lambda connection: runs.find(connection, run.run_id))
-        if row is None or row["turns"] >= turn or row["status"] not in ("queued", "in_progress"):
+        next_turn = await self._database.read(lambda connection: _next_turn(connection, run.run_id, turn))
+        if next_turn is None:
             return
-        request = await self._database.read(lambda connection: read_turn(connection, row))
+        row, request = next_turn
         taken = {call.call_id for tool_round in request.rounds for call in tool_round.calls}
         writer = TurnWriter(row, turn, self._handled, taken)
         yield writer.begin
@@ -73,8 +73,18 @@ class LocalBackend:
     ) -> RunStop:
         """End the run in the store; one that was never created has ended all the same."""
         await self._database.write(lambda connection: _end(connection, run, status, last_error))
-        row = await self._database.read(lambda connection: runs.find(connection, run.run_id))
-        return RunStop(run=run, status=status, last_error=last_error) if row is None else await self.retrieve(run)
+        gone = await self._find(run.run_id) is None
+        return RunStop(run=run, status=status, last_error=last_error) if gone else await self.retrieve(run)
+
+    async def _find(self, run_id: str) -> Row | None:
+        return await self._database.read(lambda connection: runs.find(connection, run_id))
+
+
+def _next_turn(connection: Connection, run_id: str, turn: int) -> tuple[Row, ModelTurn] | None:
+    row = runs.find(connection, run_id)
+    if row is None or row["turns"] >= turn or row["status"] not in ("queued", "in_progress"):
+        return None
+    return row, read_turn(connection, row)
 
 
 def _end(connection: Connection, run: RunRef, status: RunStatus, last_error: LastError | None) -> None:

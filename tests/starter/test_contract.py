@@ -1,5 +1,6 @@
 """The contract: what is refused and how clearly, and that callers and workers of two releases understand each other."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -180,3 +181,10 @@ def test_fields_of_a_newer_release_are_ignored(message):
     newer = message.model_dump(mode="json", by_alias=True) | {"field_of_the_future": {"x": 1}}
 
     assert type(message).model_validate(newer) == message
+
+
+async def test_what_a_caller_left_alone_does_not_travel(temporal):
+    given = ThreadRunRequest(**REQUEST, temperature=0)
+    [payload] = await temporal.data_converter.encode([given])
+
+    assert json.loads(payload.data) == REQUEST | {"temperature": 0}
