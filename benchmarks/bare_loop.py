@@ -7,12 +7,17 @@ import json
 from typing import Any
 
 import openai
-from openai.types.responses import ResponseFunctionToolCall
+from openai.types.responses import (
+    FunctionToolParam,
+    ResponseFunctionToolCall,
+    ResponseOutputItemDoneEvent,
+    ResponseTextDeltaEvent,
+)
 
 from lockstitch.benchmarks.no_op_tool import look_up_order
 from lockstitch.tools import Tool
 
-_FUNCTION = Tool.of(look_up_order).definition()["function"]
+_FUNCTION: FunctionToolParam = {"type": "function", **Tool.of(look_up_order).definition()["function"]}
 
 
 async def run_bare_loop(client: openai.AsyncOpenAI, question: str) -> str:
@@ -33,12 +38,10 @@ async def run_bare_loop(client: openai.AsyncOpenAI, question: str) -> str:
 async def _take_turn(client: openai.AsyncOpenAI, items: list[Any]) -> tuple[str, list[ResponseFunctionToolCall]]:
     text: list[str] = []
     calls: list[ResponseFunctionToolCall] = []
-    stream = await client.responses.create(
-        model="scripted", input=items, tools=[{"type": "function", **_FUNCTION}], store=False, stream=True
-    )
+    stream = await client.responses.create(model="scripted", input=items, tools=[_FUNCTION], store=False, stream=True)
     async for event in stream:
-        if event.type == "response.output_text.delta":
+        if isinstance(event, ResponseTextDeltaEvent):
             text.append(event.delta)
-        elif event.type == "response.output_item.done" and event.item.type == "function_call":
+        elif isinstance(event, ResponseOutputItemDoneEvent) and isinstance(event.item, ResponseFunctionToolCall):
             calls.append(event.item)
     return "".join(text), calls

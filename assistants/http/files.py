@@ -42,7 +42,9 @@ class Files:
                 "filename": upload.filename or "file",
                 "bytes": upload.size or 0,
             }
-            row = await self._database.write(lambda connection: files.create(connection, values, _chunks(upload.file)))
+            row = await self._database.write(
+                lambda connection: files.create(connection, values, _chunks(upload.file)), long=True
+            )
         finally:
             await form.close()
         return JsonAnswer(objects.file(row))
@@ -61,7 +63,7 @@ class Files:
     async def delete(self, request: Request) -> JsonAnswer:
         """Delete a file."""
         file_id = request.path_params["file_id"]
-        await self._database.write(lambda connection: files.delete(connection, file_id))
+        await self._database.write(lambda connection: files.delete(connection, file_id), long=True)
         return JsonAnswer(objects.deleted(file_id, "file"))
 
     async def content(self, request: Request) -> Response:

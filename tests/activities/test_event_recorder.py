@@ -17,9 +17,9 @@ class Transactions(Database):
 
     count = 0
 
-    async def write(self, unit):
+    async def write(self, unit, *, long=False):
         self.count += 1
-        return await super().write(unit)
+        return await super().write(unit, long=long)
 
 
 @pytest.fixture

@@ -3,12 +3,14 @@
 import asyncio
 import sqlite3
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
 
 from lockstitch.assistants.store.database import Database
+from lockstitch.assistants.store.sqlite_writer import WRITES_PER_CHECKPOINT
 from lockstitch.errors import LockstitchError, SettingsInvalid, StoreUnavailable
 
 ADD_A_LOG = text("INSERT INTO run_logs (run_id, last_seq, fence) VALUES (:run_id, 0, 0)")
@@ -52,7 +54,7 @@ async def test_writes_take_turns_so_that_none_sees_another_half_done(database):
 
 
 async def test_a_caller_that_is_cancelled_leaves_its_write_whole(database):
-    writing = asyncio.create_task(database.write(lambda connection: add(connection, "run_1")))
+    writing = asyncio.create_task(database.write(lambda connection: add(connection, "run_1"), long=True))
     await asyncio.sleep(0)
     writing.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -148,16 +150,46 @@ async def test_a_file_that_may_not_be_written_can_still_be_read(database):
 
 
 async def test_a_file_that_another_process_holds_is_waited_for_and_then_given_up(database):
-    await database.write(lambda connection: pragma(connection, "busy_timeout = 20"))
     holder = sqlite3.connect(database.url.removeprefix("sqlite:///"), isolation_level=None)
-    try:
+    async with Database(database.url, patience=timedelta(milliseconds=20)) as impatient:
         holder.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match="database is locked"):
-            await database.write(lambda connection: add(connection, "run_1"))
-        assert await database.read(count) == 0
-    finally:
-        holder.close()
-    await database.write(lambda connection: add(connection, "run_1"))
+            await impatient.write(lambda connection: add(connection, "run_1"))
+        patient = asyncio.create_task(database.write(lambda connection: add(connection, "run_1")))
+        await asyncio.sleep(0)
+        holder.close()  # the lock is free, and who waited has its turn
+        await patient
+        await impatient.write(lambda connection: add(connection, "run_2"))
+
+    assert await database.read(count) == 2
+
+
+async def test_the_event_loop_goes_on_while_a_write_waits_for_another_process(database):
+    holder = sqlite3.connect(database.url.removeprefix("sqlite:///"), isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    first = asyncio.create_task(database.write(lambda connection: add(connection, "run_1")))
+    second = asyncio.create_task(database.write(lambda connection: add(connection, "run_2")))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not first.done()
+    assert not second.done()
+    holder.close()
+
+    await asyncio.gather(first, second)
+    assert await database.read(count) == 2
+
+
+async def test_the_log_is_moved_into_the_database_as_it_grows(database):
+    """A write-ahead log that nobody empties would make every read slower."""
+    log = Path(database.url.removeprefix("sqlite:///") + "-wal")
+    for number in range(WRITES_PER_CHECKPOINT):
+        await database.write(lambda connection, number=number: add(connection, f"run_{number}"))
+    await database.write(lambda connection: add(connection, "run_last"), long=True)  # behind the checkpoint
+    size = log.stat().st_size
+    for number in range(WRITES_PER_CHECKPOINT // 2):
+        await database.write(lambda connection, number=number: add(connection, f"run_more_{number}"))
+
+    assert log.stat().st_size == size  # what was moved is written over
 
 
 async def test_a_table_that_is_gone_is_said_in_one_sentence(database):
