@@ -8,7 +8,6 @@ from typing import Any
 
 import openai
 from openai.types.responses import (
-    FunctionToolParam,
     ResponseFunctionToolCall,
     ResponseOutputItemDoneEvent,
     ResponseTextDeltaEvent,
@@ -17,7 +16,7 @@ from openai.types.responses import (
 from lockstitch.benchmarks.no_op_tool import look_up_order
 from lockstitch.tools import Tool
 
-_FUNCTION: FunctionToolParam = {"type": "function", **Tool.of(look_up_order).definition()["function"]}
+_FUNCTION: Any = {"type": "function", **Tool.of(look_up_order).definition()["function"]}
 
 
 async def run_bare_loop(client: openai.AsyncOpenAI, question: str) -> str:

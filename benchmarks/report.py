@@ -50,13 +50,13 @@ class Measurements:
 
     @property
     def latency_ratio(self) -> float:
-        """Lockstitch's median latency in units of the floor's."""
-        return self.latency["lockstitch"].p50 / self.latency["floor"].p50
+        """Lockstitch's latency in units of the floor's: the median of the ratios of neighbouring blocks."""
+        return statistics.median(self.latency["lockstitch"].ratios_to(self.latency["floor"]))
 
     @property
     def rate_ratio(self) -> float:
-        """Lockstitch's median rate in units of the floor's."""
-        return self.rate["lockstitch"].p50 / self.rate["floor"].p50
+        """Lockstitch's rate in units of the floor's: the median of the ratios of neighbouring blocks."""
+        return statistics.median(self.rate["lockstitch"].ratios_to(self.rate["floor"]))
 
     def targets(self) -> list[Target]:
         """Return the targets with what was measured."""

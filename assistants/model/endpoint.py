@@ -12,6 +12,7 @@ from typing import Any, Literal
 import openai
 
 from lockstitch.assistants.model.chat import ChatReader, chat_request
+from lockstitch.assistants.model.json_object import JsonObject
 from lockstitch.assistants.model.responses import ResponsesReader, responses_request
 from lockstitch.assistants.model.stream_errors import error_in_stream, stream_broke_off
 from lockstitch.assistants.model.turn import ModelEvent, ModelTurn
@@ -70,7 +71,7 @@ class OpenAIEndpoint:
             try:
                 # Read to its end, not to the finishing event: else the connection could not be used again.
                 async for received in upstream:
-                    for event in reader.read(received):
+                    for event in reader.read(_object(received)):
                         yield event
             except openai.APIConnectionError:
                 if not reader.complete:
@@ -84,24 +85,37 @@ class OpenAIEndpoint:
                 raise stream_broke_off() from error
         yield reader.finish()
 
-    async def _open(self, turn: ModelTurn) -> tuple[openai.AsyncStream[Any], ResponsesReader | ChatReader]:
+    async def _open(self, turn: ModelTurn) -> tuple[openai.AsyncStream[object], ResponsesReader | ChatReader]:
         """Send the request, over the API that the endpoint has."""
         if self._api != "chat":
             try:
-                answer = await self._client.responses.create(**responses_request(turn), stream=True)
+                answer = await self._post("/responses", responses_request(turn))
             except openai.APIStatusError as error:
                 if self._api == "responses" or not _is_route_missing(error):
                     raise
             else:
                 self._api = "responses"
                 return answer, ResponsesReader()
-        chunks = await self._client.chat.completions.create(**chat_request(turn), stream=True)
+        chunks = await self._post("/chat/completions", chat_request(turn))
         self._api = "chat"  # only now: the 404 may have meant a model or a path that no API has
         return chunks, ChatReader()
+
+    async def _post(self, path: str, body: dict[str, Any]) -> openai.AsyncStream[object]:
+        """Send a request as it is, and read the events as they are: both are built and checked here already."""
+        body = {**body, "stream": True}
+        return await self._client.post(
+            path, body=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
+        )
 
     async def aclose(self) -> None:
         """Close the connections; may be called twice."""
         await self._client.close()
+
+
+def _object(received: object) -> JsonObject:
+    if not isinstance(received, dict):
+        raise stream_broke_off()
+    return JsonObject(received)
 
 
 def _is_route_missing(error: openai.APIStatusError) -> bool:
