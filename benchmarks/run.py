@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import logging
+import os
 import statistics
 import sys
 import tempfile
@@ -53,6 +54,7 @@ async def measure(quick: bool, console: Console) -> Measurements:
 
 
 async def _measure(stack: BenchmarkStack, work: Workloads, sizes: Sizes, console: Console) -> Measurements:
+    load_before = os.getloadavg()[0]
     once: dict[str, Work] = {"floor": work.floor, "lockstitch": partial(work.lockstitch, QUESTION)}
     bare: dict[str, Work] = {"bare": partial(work.bare, QUESTION)}
     slow: dict[str, Work] = {
@@ -77,6 +79,7 @@ async def _measure(stack: BenchmarkStack, work: Workloads, sizes: Sizes, console
             "floor": await work.history_size(await work.floor()),
             "lockstitch": await work.history_size(await work.lockstitch(QUESTION)),
         },
+        load=(load_before, os.getloadavg()[0]),
         cpu_per_run=await _cpu_per_run(stack, once, sizes),
     )
 

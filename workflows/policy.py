@@ -1,7 +1,7 @@
 """Retries and time limits, as values for Temporal; pure."""
 
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import TypedDict
 
 from temporalio.common import RetryPolicy
 
@@ -12,6 +12,7 @@ from lockstitch.tool_policy import ToolPolicy
 class Limits(TypedDict):
     """What Temporal is told of one activity."""
 
+    schedule_to_close_timeout: timedelta | None
     start_to_close_timeout: timedelta
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
@@ -24,9 +25,10 @@ UPSTREAM_LONGEST_WAIT = timedelta(seconds=30)
 ENDING_TIMEOUT = timedelta(seconds=30)
 
 
-def turn_limits(policy: RunPolicy) -> Limits:
-    """Return the limits of an activity that takes one model turn."""
+def turn_limits(policy: RunPolicy, time_left: timedelta) -> Limits:
+    """Return the limits of an activity that takes one model turn; all attempts share the run's ``time_left``."""
     return Limits(
+        schedule_to_close_timeout=time_left,
         start_to_close_timeout=policy.turn_timeout,
         heartbeat_timeout=policy.heartbeat_timeout,
         retry_policy=RetryPolicy(
@@ -38,13 +40,14 @@ def turn_limits(policy: RunPolicy) -> Limits:
     )
 
 
-def tool_limits(tool: ToolPolicy, policy: RunPolicy) -> Limits:
-    """Return the limits of an activity that calls a handler.
+def tool_limits(tool: ToolPolicy, policy: RunPolicy, time_left: timedelta) -> Limits:
+    """Return the limits of an activity that calls a handler; all attempts share the run's ``time_left``.
 
     The worker ends a handler at its timeout; Temporal's own limit is a little longer, and holds where the worker
     is too busy to keep it.
     """
     return Limits(
+        schedule_to_close_timeout=time_left,
         start_to_close_timeout=tool.timeout + timedelta(seconds=5),
         heartbeat_timeout=policy.heartbeat_timeout,
         retry_policy=RetryPolicy(
@@ -59,6 +62,7 @@ def tool_limits(tool: ToolPolicy, policy: RunPolicy) -> Limits:
 def ending_limits(policy: RunPolicy) -> Limits:
     """Return the limits of the activity that ends a run: it is tried until it succeeds, for a run must end."""
     return Limits(
+        schedule_to_close_timeout=None,
         start_to_close_timeout=ENDING_TIMEOUT,
         heartbeat_timeout=policy.heartbeat_timeout,
         retry_policy=RetryPolicy(initial_interval=UPSTREAM_FIRST_RETRY, maximum_interval=UPSTREAM_LONGEST_WAIT),
@@ -68,8 +72,3 @@ def ending_limits(policy: RunPolicy) -> Limits:
 def fails_the_run(tool: ToolPolicy, policy: RunPolicy) -> bool:
     """Tell whether a handler that failed for good ends the run."""
     return (policy.on_tool_failure or tool.on_failure) == "fail_run"
-
-
-def as_options(limits: Limits) -> dict[str, Any]:
-    """Return the limits as keyword arguments of ``execute_activity``."""
-    return dict(limits)

@@ -10,11 +10,11 @@
 """
 
 import asyncio
-from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutType, is_cancelled_exception
 from temporalio.exceptions import TimeoutError as ActivityTimeout
 
 with workflow.unsafe.imports_passed_through():
@@ -58,18 +58,11 @@ class ThreadRun:
     @workflow.run
     async def run(self, request: ThreadRunRequest) -> ThreadRunResult:
         """Carry the run to its end, which comes at the latest with the deadline or a cancellation."""
-        story = asyncio.create_task(self._carry_on())
         try:
-            deadline = request.policy.deadline
-            await workflow.wait_condition(story.done, timeout=deadline, timeout_summary="deadline of the run")
-            await story
-        except TimeoutError:
-            await self._stop(story)
-            await self._end("expired")
+            await self._carry_on()
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
-            await self._stop(story)
             await self._end("cancelled")
         return self.state.result(workflow.now() - workflow.info().start_time)
 
@@ -86,7 +79,12 @@ class ThreadRun:
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            await self._end("failed", _upstream_failure(error))
+            if _is_out_of_time(error):
+                await self._end("expired")
+            else:
+                await self._end("failed", _upstream_failure(error))
+        except TimeoutError:
+            await self._end("expired")
 
     async def _take(self, step: Any) -> bool:
         match step:
@@ -97,7 +95,7 @@ class ThreadRun:
             case Fail(error):
                 await self._end("failed", error)
             case AwaitEnd():
-                await workflow.wait_condition(lambda: False)
+                await workflow.wait_condition(lambda: False, timeout=self._time_left())
             case Finish():
                 return False
         return True
@@ -106,7 +104,7 @@ class ThreadRun:
         self._enter("in_progress")
         request = StartRun(run_id=self.state.run_id, request=self.request)
         return await workflow.execute_activity_method(
-            RunActivities.start_run, request, **policy.turn_limits(self.request.policy)
+            RunActivities.start_run, request, **policy.turn_limits(self.request.policy, self._time_left())
         )
 
     async def _submit(self, step: Submit) -> RunStop:
@@ -115,7 +113,9 @@ class ThreadRun:
             run=self._run, turn=self.state.turn + 1, outputs=list(step.outputs), failures=list(step.failures)
         )
         return await workflow.execute_activity_method(
-            RunActivities.submit_tool_outputs, submission, **policy.turn_limits(self.request.policy)
+            RunActivities.submit_tool_outputs,
+            submission,
+            **policy.turn_limits(self.request.policy, self._time_left()),
         )
 
     async def _settle(self, step: SettleCalls) -> None:
@@ -125,8 +125,14 @@ class ThreadRun:
             workflow.upsert_memo({contract.PENDING_MEMO: [p.model_dump() for p in self.state.waiting_for_answers]})
         self.round_began = workflow.now()
         self._describe_pending()
+        # Handlers have their own limits; only what waits for somebody outside needs a timer.
+        time_left = self._time_left() if step.to_wait_for else None
         try:
-            await workflow.wait_condition(lambda: self.state.round_is_over or any(map(_broke, calls)))
+            await workflow.wait_condition(
+                lambda: self.state.round_is_over or any(map(_broke, calls)),
+                timeout=time_left,
+                timeout_summary="deadline of the run",
+            )
         finally:
             for call in calls:
                 call.cancel()
@@ -144,10 +150,10 @@ class ThreadRun:
                 result_type=ToolCallDone,
                 task_queue=call.policy.task_queue,
                 summary=f"{call.name} {call.call_id}",
-                **policy.tool_limits(call.policy, self.request.policy),
+                **policy.tool_limits(call.policy, self.request.policy, self._time_left()),
             )
         except ActivityError as error:
-            if is_cancelled_exception(error):
+            if is_cancelled_exception(error) or _is_out_of_time(error):
                 raise
             message, attempts = _handler_failure(error, call.policy.max_attempts)
             fatal = policy.fails_the_run(call.policy, self.request.policy)
@@ -164,10 +170,12 @@ class ThreadRun:
         )
         self._stopped(stop)
 
-    async def _stop(self, story: "asyncio.Task[None]") -> None:
-        story.cancel()
-        with suppress(asyncio.CancelledError, ActivityError):
-            await story
+    def _time_left(self) -> timedelta:
+        """Return how long the run may still take; raises `TimeoutError` at its deadline."""
+        left = workflow.info().start_time + self.request.policy.deadline - workflow.now()
+        if left <= timedelta(0):
+            raise TimeoutError
+        return left
 
     @property
     def _run(self) -> RunRef:
@@ -202,6 +210,12 @@ class ThreadRun:
 
 def _broke(task: "asyncio.Task[None]") -> bool:
     return task.done() and not task.cancelled() and task.exception() is not None
+
+
+def _is_out_of_time(error: ActivityError) -> bool:
+    """Tell whether the run's deadline, and not a limit of its own, ended the activity."""
+    timed_out = isinstance(error.cause, ActivityTimeout) and error.cause.type is TimeoutType.SCHEDULE_TO_CLOSE
+    return timed_out or error.retry_state is RetryState.TIMEOUT
 
 
 def _upstream_failure(error: ActivityError) -> LastError:

@@ -215,6 +215,34 @@ async def test_a_run_that_is_open_at_its_deadline_expires(engine):
     assert names[-2:] == ["run.step.expired", "run.expired"]
 
 
+@pytest.mark.parametrize("busy", ["model", "handler"])
+async def test_a_run_that_is_busy_at_its_deadline_expires(engine, busy):
+    @tool
+    async def long_search(topic: str) -> str:
+        """Search for long."""
+        await asyncio.Event().wait()
+        return "never"
+
+    model = ScriptedModel([{"say": "never", "delay_seconds": 60}]) if busy == "model" else None
+    async with engine([long_search], model) as lockstitch:
+        policy = RunPolicy(deadline=timedelta(seconds=1), heartbeat_timeout=timedelta(seconds=1))
+        result = await lockstitch.starter.run(await lockstitch.request('Search for "tents".', policy))
+        names = await lockstitch.event_names(result.run_id)
+
+    assert result.status == "expired"
+    assert names[-1] == "run.expired"
+
+
+async def test_a_run_whose_model_is_down_until_the_deadline_expires(engine):
+    down = {"status": 503, "code": "server_error", "message": "overloaded"}
+    model = ScriptedModel([{"say": "never", "fail": down}])
+    async with engine([], model) as lockstitch:
+        policy = RunPolicy(deadline=timedelta(seconds=2), upstream_attempts=100)
+        result = await lockstitch.starter.run(await lockstitch.request("Hello.", policy))
+
+    assert result.status == "expired"
+
+
 async def test_a_model_that_fails_for_a_moment_is_asked_again(engine):
     failing = {"status": 503, "code": "server_error", "message": "overloaded", "retry_after_seconds": 0, "times": 1}
     model = ScriptedModel([{"say": "Here I am.", "fail": failing}])
