@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -102,6 +103,7 @@ def _worker(
         workflows=workflows,
         activities=activities,
         workflow_runner=sandbox(),
+        build_id=f"lockstitch-{version('lockstitch')}",  # the default reads every module that is loaded
         max_concurrent_activities=config.max_concurrent_activities,
         graceful_shutdown_timeout=config.shutdown_grace,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,

@@ -23,5 +23,5 @@ async def heartbeats() -> AsyncIterator[None]:
 
 async def _beat(seconds: float) -> None:
     while True:
-        await asyncio.sleep(seconds)  # first, for most activities end sooner, and a heartbeat is a write of the server's
+        await asyncio.sleep(seconds)  # first: most activities end sooner, and the server writes each heartbeat down
         activity.heartbeat()
