@@ -107,8 +107,8 @@ SECRETS = ("sk-secret", "hunter2", "order 4711")
 
 
 @tool
-async def lookup_order(number: int) -> str:
-    """Look up an order."""
+async def find_invoice(number: int) -> str:  # no other test's tool: counters live as long as the process
+    """Find an invoice."""
     return f"order {number} of hunter2"
 
 
@@ -117,14 +117,14 @@ async def page(temporal, tmp_path_factory) -> AsyncIterator[str]:
     """The page of metrics of a worker that has done one run with a tool call and one that failed."""
     config = Config(task_queue=f"test-{uuid4()}", openai_api_key="sk-secret")
     refused = {"status": 401, "message": "Incorrect API key provided: sk-secret."}
-    calling = {"round": 0, "call": [{"name": "lookup_order", "arguments": {"number": 4711}}]}
+    calling = {"round": 0, "call": [{"name": "find_invoice", "arguments": {"number": 4711}}]}
     model = ScriptedModel([{"when": "refuse", "fail": refused}, calling, {"say": "Here is order 4711."}])
     address = temporal.service_client.config.target_host
     async with AsyncExitStack() as stack:
         url = f"sqlite:///{tmp_path_factory.mktemp('telemetry') / 'a.db'}"
         database = await stack.enter_async_context(Database(url))
         client = await connect_temporal(address, "default", telemetry.buffering_runtime())
-        for worker in build_workers(client, config, database, model, ToolRegistry([lookup_order])):
+        for worker in build_workers(client, config, database, model, ToolRegistry([find_invoice])):
             await stack.enter_async_context(worker)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         columns = {"model": "test", "tools": [], "tool_resources": {}, "metadata": {}}
@@ -158,7 +158,7 @@ async def test_our_metrics_tell_what_happened(families):
     assert value(families, "lockstitch_runs_finished_total", status="completed") == 1
     assert value(families, "lockstitch_runs_finished_total", status="failed") == 1
     assert value(families, "lockstitch_run_duration_seconds_count", status="completed") == 1
-    assert value(families, "lockstitch_tool_calls_total", tool="lookup_order", outcome="succeeded") == 1
+    assert value(families, "lockstitch_tool_calls_total", tool="find_invoice", outcome="succeeded") == 1
     assert value(families, "lockstitch_upstream_requests_total", operation="model_turn", code="200") >= 2
     assert value(families, "lockstitch_upstream_requests_total", operation="model_turn", code="401") >= 1
     assert value(families, "lockstitch_tokens_total", model="test", kind="completion") > 0

@@ -182,7 +182,9 @@ async def test_dismissed_watchers_end_and_so_do_those_that_come_later(counting):
 
 
 async def test_leaving_the_feed_ends_its_task(counting):
+    before = asyncio.all_tasks()
     async with EventFeed(counting):
-        assert "event-feed" in {task.get_name() for task in asyncio.all_tasks()}
+        [task] = asyncio.all_tasks() - before
 
-    assert "event-feed" not in {task.get_name() for task in asyncio.all_tasks()}
+    assert task.get_name() == "event-feed"
+    assert task.done()
