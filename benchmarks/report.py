@@ -48,7 +48,7 @@ class Measurements:
     cpu_per_run: Mapping[str, Mapping[str, float]]
     """Processor seconds per run of each process, while ``floor`` and ``lockstitch`` ran twenty at once."""
     load: tuple[float, float]
-    """The machine's load average over a minute, before and after: above what our own processes keep busy, others were at work."""
+    """The machine's load average over a minute, before and after."""
 
     @property
     def latency_ratio(self) -> float:

@@ -9,11 +9,11 @@ from typing import Self
 
 import psutil
 
-from lockstitch.benchmarks import floor, model_process, no_op_tool
+from lockstitch.benchmarks import floor_worker, model_process, no_op_tool
 from lockstitch.dev import DevOptions, DevStack, _lockstitch, _ready
 
 PROCESSES = ("temporal", "model", "floor", "worker")
-MODULES = {"model": model_process.__name__, "floor": floor.__name__}
+MODULES = {"model": model_process.__name__, "floor": floor_worker.__name__}
 TOOLS = no_op_tool.__name__
 
 
