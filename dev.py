@@ -32,6 +32,8 @@ SERVER_SETTINGS = (
     # One partition: with four, a task under load may wait seconds for the poller that has its partition.
     "matching.numTaskqueueReadPartitions=1",
     "matching.numTaskqueueWritePartitions=1",
+    # The search attributes are known at the start; by default, this server reads their names anew at each use.
+    "system.forceSearchAttributesCacheRefreshOnRead=false",
 )
 _SQLITE_SETTINGS = ("journal_mode=wal", "synchronous=off")
 
