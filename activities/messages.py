@@ -68,7 +68,7 @@ class RequestedCall(BaseModel):
 
 
 class RunStop(BaseModel):
-    """Where a run has stopped: ended, or asking for tool outputs."""
+    """Where a run has stopped: ended, or asking for tool outputs. What it wrote is told once it has ended."""
 
     run: RunRef
     status: RunStatus

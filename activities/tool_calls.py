@@ -107,8 +107,8 @@ def _record(
     connection: Connection, run_id: str, call_id: str, output: str, outcome: ToolOutcome, duration: timedelta
 ) -> Row:
     """Write the output unless there is one, and return the call with the one that stays."""
-    tool_calls.record_output(connection, run_id, call_id, output, outcome, duration)
-    row = tool_calls.get(connection, run_id, call_id)
+    settled = tool_calls.settle(connection, run_id, call_id, output, outcome, duration)
+    row = settled or tool_calls.get(connection, run_id, call_id)
     assert row is not None  # noqa: S101 - its attempt was counted, and calls are never deleted
     return row
 

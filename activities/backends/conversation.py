@@ -2,7 +2,7 @@
 
 import base64
 import mimetypes
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection
@@ -20,17 +20,17 @@ from lockstitch.assistants.store import files, steps, threads
 from lockstitch.assistants.store.rows import Row
 
 
-def read_turn(connection: Connection, run: Row) -> ModelTurn:
-    """Return the next turn of the run: the thread so far, and the run's own tool rounds."""
+def read_turn(connection: Connection, run: Row, run_steps: Sequence[Row]) -> ModelTurn:
+    """Return the next turn of the run with these steps: the thread so far, and the run's own tool rounds."""
     # A message whose step is open was written by an attempt that broke off, however whole it looks.
-    broken = [step["message_id"] for step in steps.open_steps(connection, run["id"]) if step["message_id"]]
+    broken = [step["message_id"] for step in run_steps if step["message_id"] and step["status"] == "in_progress"]
     last = run["truncation_strategy"]["last_messages"]
     messages = threads.finished_messages(connection, run["thread_id"], last, without=broken)
     return ModelTurn(
         model=run["model"],
         instructions=run["instructions"],
         messages=tuple(_message(connection, row) for row in messages),
-        rounds=tuple(_round(calls) for calls in steps.completed_tool_steps(connection, run["id"])),
+        rounds=tuple(_round(calls) for calls in steps.completed_rounds(connection, run_steps)),
         tools=tuple(_function(tool["function"]) for tool in run["tools"] if tool["type"] == "function"),
         tool_choice=_tool_choice(run["tool_choice"]),
         parallel_tool_calls=run["parallel_tool_calls"],

@@ -18,7 +18,15 @@ from lockstitch.assistants.store import event_log, runs, steps, threads, tool_ca
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
-from lockstitch.starter.contract import LastError, RunStatus, ThreadRunRequest, ToolOutput, Usage, new_thread_id
+from lockstitch.starter.contract import (
+    OPEN_STATUSES,
+    LastError,
+    RunStatus,
+    ThreadRunRequest,
+    ToolOutput,
+    Usage,
+    new_thread_id,
+)
 
 INLINE_TEXT_BYTES = 32 * 1024
 """How much of the last message a run's result carries; the whole is in the store."""
@@ -48,9 +56,9 @@ class LocalBackend:
         next_turn = await self._database.read(lambda connection: _next_turn(connection, run.run_id, turn))
         if next_turn is None:
             return
-        row, request = next_turn
+        row, broken, request = next_turn
         taken = {call.call_id for tool_round in request.rounds for call in tool_round.calls}
-        writer = TurnWriter(row, turn, self._handled, taken)
+        writer = TurnWriter(row, turn, handled=self._handled, taken=taken, broken=broken)
         yield writer.begin
         if request.max_completion_tokens == 0 or _prompt_is_spent(row):
             yield writer.out_of_tokens
@@ -80,11 +88,14 @@ class LocalBackend:
         return await self._database.read(lambda connection: runs.find(connection, run_id))
 
 
-def _next_turn(connection: Connection, run_id: str, turn: int) -> tuple[Row, ModelTurn] | None:
+def _next_turn(connection: Connection, run_id: str, turn: int) -> tuple[Row, list[Row], ModelTurn] | None:
+    """Return the run, the steps that a broken attempt left open, and the turn; ``None`` where there is none to take."""
     row = runs.find(connection, run_id)
     if row is None or row["turns"] >= turn or row["status"] not in ("queued", "in_progress"):
         return None
-    return row, read_turn(connection, row)
+    run_steps = steps.of_run(connection, run_id)
+    broken = [step for step in run_steps if step["status"] == "in_progress"]
+    return row, broken, read_turn(connection, row, run_steps)
 
 
 def _end(connection: Connection, run: RunRef, status: RunStatus, last_error: LastError | None) -> None:
@@ -141,13 +152,14 @@ def _stop(connection: Connection, run: RunRef) -> RunStop:
     row = runs.find(connection, run.run_id)
     if row is None:
         return RunStop(run=run, status="cancelled", last_error=_DELETED)
-    calls = _open_round(connection, row)
+    if row["status"] in OPEN_STATUSES:  # what the run wrote is told once, at its end: a history has to stay small
+        calls = _open_round(connection, row)
+        return RunStop(run=_reference(row, run.tenant), status=row["status"], calls=calls, usage=_usage(row["usage"]))
     message_ids = threads.message_ids_of_run(connection, run.run_id)
     text = threads.message_text(connection, message_ids[-1]) if message_ids else None
     return RunStop(
         run=_reference(row, run.tenant),
         status=row["status"],
-        calls=calls,
         message_ids=message_ids,
         last_message_text=None if text is None else _clip(text),
         last_message_truncated=text is not None and _clip(text) != text,

@@ -33,16 +33,20 @@ class _Call:
 class TurnWriter:
     """Writes one turn of one run.
 
-    ``handled`` knows the functions that have a handler here, ``taken`` the ids of the run's earlier calls.
+    ``handled`` knows the functions that have a handler here, ``taken`` the ids of the run's earlier calls, ``broken``
+    has the steps that an attempt which broke off left open.
 
     Each method returns progress to record; nothing is written by the writer itself.
     """
 
-    def __init__(self, run: Row, turn: int, handled: Container[str], taken: Container[str] = ()) -> None:
+    def __init__(
+        self, run: Row, turn: int, *, handled: Container[str], taken: Container[str], broken: Sequence[Row]
+    ) -> None:
         self._run = run
         self._turn = turn
         self._handled = handled
         self._taken = taken
+        self._broken = broken
         self._text: list[str] = []
         self._message: dict[str, Any] | None = None
         self._message_step: dict[str, Any] | None = None
@@ -56,10 +60,9 @@ class TurnWriter:
         Watchers saw the broken attempt's message begin, so they see it end; the thread keeps the finished one only.
         """
         now = _now()
-        broken = steps.open_steps(connection, self._run["id"])
         error = {"code": "server_error", "message": "The attempt was broken off; another follows."}
-        events = runs.close_open_steps(connection, self._run["id"], "failed", now, error)
-        for step in broken:
+        events = runs.close_steps(connection, self._broken, "failed", now, error)
+        for step in self._broken:
             if step["message_id"] is not None:
                 threads.drop_message(connection, step["message_id"])
         values = {"status": "in_progress", "started_at": now}
@@ -180,12 +183,12 @@ class TurnWriter:
         rows = [self._call_row(position, call) for position, call in enumerate(self._calls)]
         tool_calls.add(connection, rows)
         steps.change(connection, self._tool_step["id"], {"usage": usage})
-        run = self._add_turn(connection, usage)
         awaited = [row for row in rows if row["name"] not in self._handled]
-        if not awaited or run is None:
-            return []  # handlers settle the calls, and nobody outside has to do anything
+        if not awaited:  # handlers settle the calls, and nobody outside has to do anything
+            runs.overwrite(connection, self._run["id"], when=["in_progress"], values=self._turn_taken(usage))
+            return []
         asked = {"status": "requires_action", "required_action": objects.required_action(awaited)}
-        return self._change_run(connection, asked)
+        return self._change_run(connection, {**self._turn_taken(usage), **asked})
 
     def _call_row(self, position: int, call: _Call) -> dict[str, Any]:
         return {
@@ -199,21 +202,20 @@ class TurnWriter:
         }
 
     def _end_run(self, connection: Connection, event: TurnFinished, usage: dict[str, int]) -> Sequence[NewEvent]:
-        run = self._add_turn(connection, usage)
-        if run is None:
-            return []
         now = _now()
-        closed = runs.close_open_steps(connection, run["id"], "completed", now)
-        return [*closed, *self._change_run(connection, _ending(event, now))]
+        ended = self._change_run(connection, {**self._turn_taken(usage), **_ending(event, now)})
+        if not ended:
+            return []
+        closed = runs.close_steps(connection, steps.open_steps(connection, self._run["id"]), "completed", now)
+        return [*closed, *ended]
 
     def _change_run(self, connection: Connection, values: dict[str, Any]) -> Sequence[NewEvent]:
         run = runs.change(connection, self._run["id"], when=["in_progress"], values=values)
         return [] if run is None else [NewEvent(f"thread.run.{values['status']}", objects.run(run))]
 
-    def _add_turn(self, connection: Connection, usage: dict[str, int]) -> Row | None:
+    def _turn_taken(self, usage: dict[str, int]) -> dict[str, Any]:
         total = {name: self._run["usage"].get(name, 0) + tokens for name, tokens in usage.items()}
-        values = {"turns": self._turn, "usage": total}
-        return runs.change(connection, self._run["id"], when=["in_progress"], values=values)
+        return {"turns": self._turn, "usage": total}
 
 
 def _ending(event: TurnFinished, now: int) -> dict[str, Any]:

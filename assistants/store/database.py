@@ -49,6 +49,7 @@ class Database:
         _check_url(url)
         self.url = url
         self._reader = _engine(url, _READER_PRAGMAS, begin="BEGIN")
+        self._reading: Connection | None = None  # kept: opening one costs as much as a query
         self._writer = SqliteWriter(_engine(url, _WRITER_PRAGMAS, begin="BEGIN IMMEDIATE"), patience)
 
     def __repr__(self) -> str:
@@ -68,6 +69,9 @@ class Database:
     async def aclose(self) -> None:
         """Finish the writes that are waiting and close; may be called twice."""
         await asyncio.to_thread(self._writer.close)
+        if self._reading is not None:
+            self._reading.close()
+            self._reading = None
         self._reader.dispose()
 
     async def write(self, unit: Callable[[Connection], T], *, long: bool = False) -> T:
@@ -80,8 +84,11 @@ class Database:
 
     async def read(self, unit: Callable[[Connection], T]) -> T:
         """Run ``unit``, which only reads, on one snapshot of the database."""
-        with self._translated_errors(), self._reader.begin() as connection:
-            return unit(connection)
+        with self._translated_errors():
+            if self._reading is None:
+                self._reading = self._reader.connect()
+            with self._reading.begin():
+                return unit(self._reading)
 
     async def version(self) -> int:
         """Return a number that changes whenever another connection, of any process, has written."""

@@ -80,17 +80,22 @@ def append(
     last = connection.scalars(advance, {"run": run_id, "count": len(events), "drawn": fence}).one_or_none()
     if last is None:
         raise WriterFenced(run_id)
-    first = last - len(events) + 1
-    if events:
-        same = {"run_id": run_id, "attempt": attempt}
-        entries = ({"seq": first + i, "event": name, "data": _encode(data)} for i, (name, data) in enumerate(events))
-        rows.put(connection, run_events, *(same | entry for entry in entries))
+    _put(connection, run_id, events, first=last - len(events) + 1, attempt=attempt)
 
 
 def begin(connection: Connection, run_id: str, events: Sequence[NewEvent]) -> None:
     """Open the log of a new run with its first events."""
-    rows.put(connection, run_logs, {"run_id": run_id, "last_seq": 0, "fence": 0})
-    append(connection, run_id, events)
+    rows.put(connection, run_logs, {"run_id": run_id, "last_seq": len(events), "fence": 0})
+    _put(connection, run_id, events, first=1, attempt=1)
+
+
+def _put(connection: Connection, run_id: str, events: Sequence[NewEvent], *, first: int, attempt: int) -> None:
+    same = {"run_id": run_id, "attempt": attempt}
+    entries = [
+        same | {"seq": seq, "event": name, "data": _encode(data)} for seq, (name, data) in enumerate(events, first)
+    ]
+    if entries:
+        rows.put(connection, run_events, *entries)
 
 
 def close(connection: Connection, run_id: str, reason: str) -> None:

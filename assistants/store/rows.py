@@ -61,6 +61,12 @@ def change(connection: Connection, table: Table, where: Row, values: Row) -> Row
     return None if row is None else row._asdict()
 
 
+def overwrite(connection: Connection, table: Table, where: Row, values: Row) -> bool:
+    """Do what `change` does and tell whether there was such a row, without reading it."""
+    statement = _overwrite(table, _conditions(where), tuple(values))
+    return connection.execute(statement, {**_values(where), **values}).rowcount > 0
+
+
 def remove(connection: Connection, table: Table, **where: Any) -> bool:
     """Delete the rows that ``where`` describes, as `change` does, and tell whether there were any."""
     return connection.execute(_delete(table, _conditions(where)), _values(where)).rowcount > 0
@@ -114,9 +120,14 @@ def _select(table: Table, conditions: tuple[_Condition, ...], order: str | None 
 
 
 @cache
-def _update(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Any:
+def _overwrite(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Any:
     changed: dict[str, Any] = {name: bindparam(name) for name in columns}
-    return update(table).where(*_clauses(table, conditions)).values(changed).returning(table)
+    return update(table).where(*_clauses(table, conditions)).values(changed)
+
+
+@cache
+def _update(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Any:
+    return _overwrite(table, conditions, columns).returning(table)
 
 
 @cache

@@ -123,6 +123,11 @@ def change(connection: Connection, run_id: str, *, when: Collection[RunStatus], 
     return rows.change(connection, runs, {"id": run_id, "status": frozenset(when)}, values)
 
 
+def overwrite(connection: Connection, run_id: str, *, when: Collection[RunStatus], values: Row) -> bool:
+    """Do what `change` does and tell whether the run had such a status, without reading it."""
+    return rows.overwrite(connection, runs, {"id": run_id, "status": frozenset(when)}, values)
+
+
 def submit_outputs(connection: Connection, thread_id: str, run_id: str, outputs: Sequence[ToolOutput], now: int) -> Row:
     """Take the outputs that a run in ``requires_action`` asks for, all of them, and queue it again.
 
@@ -141,25 +146,24 @@ def submit_outputs(connection: Connection, thread_id: str, run_id: str, outputs:
     queued = change(connection, run_id, when=["requires_action"], values={"status": "queued", "required_action": None})
     if queued is None:
         raise refusals.outputs_not_accepted(find_status(connection, run_id))
-    finished = complete_answered_step(connection, run_id, now)
+    finished = [] if tool_calls.unanswered(connection, run_id) else _complete_tool_step(connection, run_id, now)
     event_log.append(connection, run_id, [*finished, NewEvent("thread.run.queued", objects.run(queued))])
     return queued
 
 
 def resume(connection: Connection, run_id: str, now: int) -> None:
     """Let a run whose calls all have outputs go on; one that goes on already is left as it is."""
-    events = complete_answered_step(connection, run_id, now)
-    if not tool_calls.unanswered(connection, run_id):
-        values = {"status": "queued", "required_action": None}
-        queued = change(connection, run_id, when=["requires_action"], values=values)
-        events += [NewEvent("thread.run.queued", objects.run(queued))] if queued else []
+    if tool_calls.unanswered(connection, run_id):
+        return
+    events = _complete_tool_step(connection, run_id, now)
+    values = {"status": "queued", "required_action": None}
+    queued = change(connection, run_id, when=["requires_action"], values=values)
+    events += [NewEvent("thread.run.queued", objects.run(queued))] if queued else []
     event_log.append(connection, run_id, events)
 
 
-def complete_answered_step(connection: Connection, run_id: str, now: int) -> list[NewEvent]:
-    """Complete the open tool step if each of its calls has an output, and return the event that tells it."""
-    if tool_calls.unanswered(connection, run_id):
-        return []
+def _complete_tool_step(connection: Connection, run_id: str, now: int) -> list[NewEvent]:
+    """Complete the open tool step, each of whose calls has an output, and return the event that tells it."""
     return [
         steps.finish(connection, step, {"status": "completed", "completed_at": now})
         for step in steps.open_steps(connection, run_id)
@@ -227,17 +231,18 @@ def end(connection: Connection, run_id: str, status: RunStatus, now: int, **valu
     if row is None:
         return None
     fence = event_log.claim(connection, run_id)
-    events = close_open_steps(connection, run_id, status, now, row["last_error"])
+    open_steps = steps.open_steps(connection, run_id)
+    events = close_steps(connection, open_steps, status, now, row["last_error"])
     event_log.append(connection, run_id, [*events, NewEvent(f"thread.run.{status}", objects.run(row))], fence=fence)
     return row
 
 
-def close_open_steps(
-    connection: Connection, run_id: str, status: RunStatus, now: int, last_error: Any = None
+def close_steps(
+    connection: Connection, open_steps: Collection[Row], status: RunStatus, now: int, last_error: Any = None
 ) -> list[NewEvent]:
-    """End the steps that are in progress, and their messages, as a run that ends with ``status`` does."""
+    """End steps that are in progress, and their messages, as a run that ends with ``status`` does."""
     events = []
-    for step in steps.open_steps(connection, run_id):
+    for step in open_steps:
         if step["message_id"] is not None:
             events += _close_message(connection, step["message_id"], status, now)
         step_status, time_column = _STEP_ENDS[status]

@@ -26,12 +26,16 @@ class SqliteWriter:
         self._engine = engine
         self._patience_ms = round(patience.total_seconds() * 1000)
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="store-writer")
+        self._connection: Connection | None = None  # kept: opening one costs as much as a statement
         self._waiting = 0
         self._written = 0
 
     def close(self) -> None:
         """Finish the transactions that wait, and close; may be called twice."""
         self._thread.shutdown()
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
         self._engine.dispose()
 
     async def run(self, unit: Callable[[Connection], T], *, long: bool = False) -> T:
@@ -70,8 +74,10 @@ class SqliteWriter:
             self._execute("PRAGMA busy_timeout = 0")
 
     def _transact(self, unit: Callable[[Connection], T]) -> T:
-        with self._engine.begin() as connection:
-            return unit(connection)
+        if self._connection is None:
+            self._connection = self._engine.connect()
+        with self._connection.begin():
+            return unit(self._connection)
 
     async def _on_thread(self, write: Callable[[], T]) -> T:
         self._waiting += 1

@@ -41,24 +41,29 @@ def insert(connection: Connection, values: Row) -> None:
 
 def change(connection: Connection, step_id: str, values: Row) -> None:
     """Write new values into a step."""
-    rows.change(connection, run_steps, {"id": step_id}, values)
+    rows.overwrite(connection, run_steps, {"id": step_id}, values)
 
 
 def finish(connection: Connection, step: Row, values: Row) -> NewEvent:
     """End a step and return the event that tells it; ``values`` hold the new ``status`` and its time."""
-    row = rows.change(connection, run_steps, {"id": step["id"]}, values)
-    calls = tool_calls.of_steps(connection, [step["id"]])[step["id"]]
-    return NewEvent(f"thread.run.step.{values['status']}", objects.run_step(row or step, calls))
+    change(connection, step["id"], values)
+    calls = tool_calls.of_steps(connection, [step["id"]])[step["id"]] if step["type"] == "tool_calls" else ()
+    return NewEvent(f"thread.run.step.{values['status']}", objects.run_step({**step, **values}, calls))
 
 
 def open_steps(connection: Connection, run_id: str) -> Sequence[Row]:
     """Return the run's steps that are in progress, oldest first."""
-    return _of_run(connection, run_id, "in_progress")
+    return rows.find(connection, run_steps, "seq", run_id=run_id, status="in_progress")
 
 
-def completed_tool_steps(connection: Connection, run_id: str) -> list[list[Row]]:
-    """Return the calls of each tool round that the run has finished, oldest first."""
-    finished = [step["id"] for step in _of_run(connection, run_id, "completed") if step["type"] == "tool_calls"]
+def of_run(connection: Connection, run_id: str) -> Sequence[Row]:
+    """Return all steps of the run, oldest first."""
+    return rows.find(connection, run_steps, "seq", run_id=run_id)
+
+
+def completed_rounds(connection: Connection, of_run: Sequence[Row]) -> list[list[Row]]:
+    """Return the calls of each tool round that the run with these steps has finished, oldest first."""
+    finished = [step["id"] for step in of_run if step["type"] == "tool_calls" and step["status"] == "completed"]
     calls = tool_calls.of_steps(connection, finished)
     return [calls[step_id] for step_id in finished]
 
@@ -74,7 +79,3 @@ def get(connection: Connection, run: Row, step_id: str) -> Row:
 def listed(connection: Connection, run: Row, cursor: PageCursor) -> Page:
     """Return a page of the run's steps."""
     return rows.page(connection, run_steps, cursor, [run_steps.c.run_id == run["id"]])
-
-
-def _of_run(connection: Connection, run_id: str, status: str) -> list[Row]:
-    return rows.find(connection, run_steps, "seq", run_id=run_id, status=status)

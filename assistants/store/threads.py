@@ -114,7 +114,7 @@ def insert_message(connection: Connection, values: Row) -> None:
 
 def change_message(connection: Connection, message_id: str, values: Row) -> None:
     """Write new values into a message."""
-    rows.change(connection, messages, {"id": message_id}, values)
+    rows.overwrite(connection, messages, {"id": message_id}, values)
 
 
 def drop_message(connection: Connection, message_id: str) -> None:

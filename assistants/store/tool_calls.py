@@ -51,9 +51,20 @@ def record_output(
     duration: timedelta = timedelta(0),
 ) -> bool:
     """Write the call's output; ``False`` where it already has one, which then stays."""
+    return settle(connection, run_id, call_id, output, outcome, duration) is not None
+
+
+def settle(
+    connection: Connection,
+    run_id: str,
+    call_id: str,
+    output: str,
+    outcome: str,
+    duration: timedelta = timedelta(0),
+) -> Row | None:
+    """Do what `record_output` does and return the call; ``None`` where it already has an output."""
     values = {"output": output, "outcome": outcome, "duration_ms": round(duration.total_seconds() * 1000)}
-    where = {"run_id": run_id, "call_id": call_id, "output": None}
-    return rows.change(connection, tool_calls, where, values) is not None
+    return rows.change(connection, tool_calls, {"run_id": run_id, "call_id": call_id, "output": None}, values)
 
 
 def of_steps(connection: Connection, step_ids: Collection[str]) -> Mapping[str, list[Row]]:

@@ -20,7 +20,7 @@ from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.http.app import build_app
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.model.turn import ArgumentsDelta, CallStarted, ModelEvent, TextDelta, TurnFinished, Usage
-from lockstitch.assistants.store import event_log, runs
+from lockstitch.assistants.store import event_log, runs, steps
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
 from lockstitch.probes import listen, serving
@@ -55,7 +55,8 @@ class HandWorker:
     async def take_turn(self, run_id: str, turn: Iterable[ModelEvent], *, number: int = 1) -> None:
         """Write one turn of the model, each event in a transaction of its own."""
         row = await self.database.read(lambda connection: runs.find(connection, run_id))
-        writer = TurnWriter(row, number, handled=())
+        broken = await self.database.read(lambda connection: steps.open_steps(connection, run_id))
+        writer = TurnWriter(row, number, handled=(), taken=(), broken=broken)
         fence = await self.database.write(lambda connection: event_log.claim(connection, run_id))
         await self._record(run_id, fence, writer.begin)
         for event in turn:
