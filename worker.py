@@ -102,7 +102,7 @@ def _worker(
         task_queue=task_queue,
         workflows=workflows,
         activities=activities,
-        workflow_runner=sandbox(),
+        workflow_runner=__import__("temporalio.worker",fromlist=["x"]).UnsandboxedWorkflowRunner() if workflows and workflows[0] is ThreadRun else sandbox(),
         build_id=f"lockstitch-{version('lockstitch')}",  # the default reads every module that is loaded
         max_concurrent_activities=config.max_concurrent_activities,
         graceful_shutdown_timeout=config.shutdown_grace,

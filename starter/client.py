@@ -121,10 +121,19 @@ class Starter:
         With a ``key``, starting again with the same key and tenant means the same run. ``run_id`` is for a run that
         has its id already.
         """
+        return (await self._start(request, key, run_id)).id
+
+    async def run(self, request: ThreadRunRequest, *, key: str | None = None) -> ThreadRunResult:
+        """Start a run and wait until it has ended."""
+        return await _result(self._client, await self._start(request, key))
+
+    async def _start(
+        self, request: ThreadRunRequest, key: str | None, run_id: str | None = None
+    ) -> WorkflowHandle[Any, ThreadRunResult]:
         run_id = run_id or (id_for_key("run", request.tenant, key) if key else new_id("run"))
         try:
             with _temporal_errors(self._client, run_id):
-                await self._client.start_workflow(
+                return await self._client.start_workflow(
                     contract.THREAD_RUN,
                     request,
                     id=run_id,
@@ -134,25 +143,17 @@ class Starter:
                     search_attributes=_search_attributes(request, run_id),
                     static_summary=_summary(request),
                     priority=Priority(priority_key=request.priority, fairness_key=_fairness_key(request.tenant)),
+                    result_type=ThreadRunResult,
                 )
         except WorkflowAlreadyStartedError:
-            return run_id  # it ran and ended: asking again for the same run is no error
-        return run_id
-
-    async def run(self, request: ThreadRunRequest, *, key: str | None = None) -> ThreadRunResult:
-        """Start a run and wait until it has ended."""
-        return await self.result(await self.start(request, key=key))
+            return self._handle(run_id)  # it ran and ended: asking again for the same run is no error
 
     async def result(self, run_id: str) -> ThreadRunResult:
         """Wait until the run has ended and return how.
 
         Raises `RunNotFound`, and `RunBroken` where the workflow was terminated.
         """
-        with _temporal_errors(self._client, run_id):
-            try:
-                return await self._handle(run_id).result()
-            except WorkflowFailureError as error:
-                raise RunBroken(run_id, str(error.cause)) from error
+        return await _result(self._client, self._handle(run_id))
 
     async def snapshot(self, run_id: str) -> RunSnapshot:
         """Return the run as it is now; raises `RunNotFound`."""
@@ -262,6 +263,14 @@ async def connect_temporal(address: str, namespace: str, runtime: Runtime | None
         return await Client.connect(address, namespace=namespace, data_converter=data_converter, runtime=runtime)
     except (RuntimeError, ValueError) as error:  # what the SDK raises when it cannot connect, or for no address
         raise TemporalUnreachable(address, _reason(str(error))) from error
+
+
+async def _result(client: Client, run: WorkflowHandle[Any, ThreadRunResult]) -> ThreadRunResult:
+    with _temporal_errors(client, run.id):
+        try:
+            return await run.result()
+        except WorkflowFailureError as error:
+            raise RunBroken(run.id, str(error.cause)) from error
 
 
 def _reason(said: str) -> str:

@@ -51,6 +51,7 @@ class OpenAIEndpoint:
             api_key=api_key,
             timeout=openai.Timeout(seconds, connect=connect),
             max_retries=0,
+            http_client=openai.DefaultAioHttpClient(timeout=openai.Timeout(seconds, connect=connect)),
         )
         # Where the constructor gets None, it reads the environment, and that is done elsewhere.
         self._client.organization = organization

@@ -120,7 +120,8 @@ def _engine(url: str, pragmas: Sequence[str], *, begin: str) -> Engine:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        # Past SQLAlchemy, for which this would be one more statement with a result.
+        connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]  # it has just connected
 
     return engine
 

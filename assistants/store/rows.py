@@ -84,11 +84,17 @@ def _conditions(where: Row) -> tuple[_Condition, ...]:
 def _kind(value: Any) -> Literal["is", "in", "null"]:
     if value is None:
         return "null"
-    return "in" if isinstance(value, set | frozenset) else "is"
+    return "in" if isinstance(value, set | frozenset) and len(value) != 1 else "is"
 
 
 def _values(where: Row) -> dict[str, Any]:
-    return {f"where_{name}": list(value) if _kind(value) == "in" else value for name, value in where.items()}
+    return {f"where_{name}": _value(value) for name, value in where.items()}
+
+
+def _value(value: Any) -> Any:
+    if not isinstance(value, set | frozenset):
+        return value
+    return next(iter(value)) if len(value) == 1 else list(value)  # a list has to be written into the statement
 
 
 def _clauses(table: Table, conditions: tuple[_Condition, ...]) -> Iterator[ColumnElement[bool]]:

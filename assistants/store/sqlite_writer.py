@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import TypeVar
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import OperationalError
 
 T = TypeVar("T")
 
@@ -61,8 +60,8 @@ class SqliteWriter:
 
         try:
             return self._transact(begun)
-        except OperationalError as error:
-            if not began and getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+        except sqlite3.OperationalError as error:
+            if not began and error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
                 raise _SomebodyWrites from error
             raise
 
