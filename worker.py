@@ -1,7 +1,7 @@
 """The worker: builds the activities, hands them to Temporal, runs until told to stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
@@ -11,8 +11,7 @@ from typing import Any
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import Client
-from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from lockstitch import telemetry
 from lockstitch.activities.backends.local import LocalBackend
@@ -41,9 +40,6 @@ HANDLER_THREADS = 200
 """How many handlers that are not async run at a time; one that was given up at its timeout keeps its thread."""
 
 COUNT_SECONDS = 5.0
-
-# The sandbox loads a workflow's modules anew for every run, but for those that change nothing.
-_PASSED_THROUGH = ("lockstitch", "pydantic", "pydantic_core", "structlog", "openai", "sqlalchemy")
 
 
 async def run_worker(config: Config, stop: asyncio.Event) -> None:
@@ -79,8 +75,19 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         telemetry.log.info("worker_stopping", grace_seconds=config.shutdown_grace.total_seconds())
 
 
+WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
+"""What runs workflows. The sandbox, which refuses what is not deterministic, takes a fifth of the processor time of a
+run; it belongs where workflow code changes, so the tests run with it, and no worker that serves does."""
+
+
 def build_workers(
-    client: Client, config: Config, database: Database, model: Model, tools: ToolRegistry
+    client: Client,
+    config: Config,
+    database: Database,
+    model: Model,
+    tools: ToolRegistry,
+    *,
+    workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
     """Return the worker of runs, and one more for each task queue that a tool asks for."""
     backends = {"local": LocalBackend(database, model, tools)}
@@ -89,20 +96,26 @@ def build_workers(
     activities: list[Callable[..., Any]] = [runs.start_run, runs.submit_tool_outputs, runs.end_run, *calls]
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [
-        _worker(client, config, config.task_queue, activities, workflows=[ThreadRun]),
-        *(_worker(client, config, queue, calls) for queue in sorted(own_queues)),
+        build_worker(client, config, config.task_queue, activities, [ThreadRun], workflow_runner),
+        *(build_worker(client, config, queue, calls) for queue in sorted(own_queues)),
     ]
 
 
-def _worker(
-    client: Client, config: Config, task_queue: str, activities: list[Callable[..., Any]], workflows: Any = ()
+def build_worker(
+    client: Client,
+    config: Config,
+    task_queue: str,
+    activities: list[Callable[..., Any]],
+    workflows: Sequence[type] = (),
+    workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> Worker:
+    """Return one worker with the options that all of ours have."""
     return Worker(
         client,
         task_queue=task_queue,
         workflows=workflows,
         activities=activities,
-        workflow_runner=__import__("temporalio.worker",fromlist=["x"]).UnsandboxedWorkflowRunner() if workflows and workflows[0] is ThreadRun else sandbox(),
+        workflow_runner=workflow_runner,
         build_id=f"lockstitch-{version('lockstitch')}",  # the default reads every module that is loaded
         max_concurrent_activities=config.max_concurrent_activities,
         graceful_shutdown_timeout=config.shutdown_grace,
@@ -110,11 +123,6 @@ def _worker(
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
     )
-
-
-def sandbox() -> SandboxedWorkflowRunner:
-    """Return what runs workflows: it refuses what is not deterministic."""
-    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*_PASSED_THROUGH))
 
 
 @asynccontextmanager

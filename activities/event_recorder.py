@@ -10,7 +10,7 @@ from lockstitch.activities.backends.base import Progress
 from lockstitch.assistants.store import event_log
 from lockstitch.assistants.store.database import Database
 
-BATCH_SECONDS = 0.03
+BATCH_SECONDS = 0.05
 """How long progress may wait to be recorded: watchers see it later, and the database is written to less often."""
 
 

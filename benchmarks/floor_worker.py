@@ -1,7 +1,6 @@
 """The process that works on Temporal's floor: ``python -m lockstitch.benchmarks.floor_worker ADDRESS FILE``.
 
-It writes the file once it takes work. The workflow has a module of its own because the sandbox loads the main
-module anew for every run, which would make the floor a tenth more expensive than it has to be.
+It writes the file once it takes work. The worker has the options of ours.
 """
 
 import asyncio
@@ -16,7 +15,7 @@ from lockstitch import telemetry
 from lockstitch.benchmarks.floor import TASK_QUEUE, Floor, do_nothing
 from lockstitch.config import Config
 from lockstitch.starter.client import connect_temporal
-from lockstitch.worker import _worker
+from lockstitch.worker import build_worker
 
 
 async def main(address: str, ready_file: Path) -> None:
@@ -25,7 +24,7 @@ async def main(address: str, ready_file: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     config = Config(temporal_address=address, shutdown_grace=timedelta(0))
     client = await connect_temporal(address, config.temporal_namespace, telemetry.buffering_runtime())
-    async with _worker(client, config, TASK_QUEUE, [do_nothing], workflows=[Floor]):
+    async with build_worker(client, config, TASK_QUEUE, [do_nothing], [Floor]):
         ready_file.touch()  # noqa: ASYNC240 - nothing else is under way
         await stop.wait()
 

@@ -12,6 +12,7 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.assistants.model.turn import Model
@@ -39,6 +40,13 @@ async def temporal() -> AsyncIterator[Client]:
     )
     async with environment:
         yield environment.client
+
+
+@pytest.fixture(scope="session")
+def workflow_sandbox() -> SandboxedWorkflowRunner:
+    """What runs workflows in tests: it refuses what is not deterministic."""
+    passed_through = ("lockstitch", "pydantic", "pydantic_core", "structlog", "openai", "sqlalchemy")
+    return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*passed_through))
 
 
 @pytest.fixture
@@ -87,7 +95,7 @@ EngineFactory = Callable[..., AbstractAsyncContextManager[Engine]]
 
 
 @pytest.fixture
-def engine(temporal: Client, database: Database) -> EngineFactory:
+def engine(temporal: Client, database: Database, workflow_sandbox: SandboxedWorkflowRunner) -> EngineFactory:
     """Start an engine with ``tools`` and a ``model``; several share the test's database, not the task queue."""
 
     @asynccontextmanager
@@ -100,7 +108,8 @@ def engine(temporal: Client, database: Database) -> EngineFactory:
         async with AsyncExitStack() as stack:
             starter = await stack.enter_async_context(Starter(temporal, task_queue=queue))
             if workers:
-                for worker in build_workers(temporal, config, database, model or OfflineModel(), registry):
+                parts = (temporal, config, database, model or OfflineModel(), registry)
+                for worker in build_workers(*parts, workflow_runner=workflow_sandbox):
                     await stack.enter_async_context(worker)
             yield Engine(starter, database, temporal, registry, queue)
 

@@ -12,12 +12,13 @@ from datetime import timedelta
 from typing import Any, Self, TypeVar
 
 import sqlalchemy
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from lockstitch.assistants.store import migrations
+from lockstitch.assistants.store.prepared import json_text
 from lockstitch.assistants.store.sqlite_writer import SqliteWriter
 from lockstitch.errors import SettingsInvalid, StoreUnavailable
 
@@ -109,7 +110,7 @@ def _engine(url: str, pragmas: Sequence[str], *, begin: str) -> Engine:
         url,
         poolclass=StaticPool,
         connect_args={"check_same_thread": False, "isolation_level": None},
-        json_serializer=lambda value: to_json(value).decode(),
+        json_serializer=json_text,
         json_deserializer=from_json,
     )
 

@@ -4,13 +4,13 @@ Each run's events count from 1 without a gap. The events that tell what the upst
 writer at a time: who claims the log draws a fence, and every earlier writer is refused from then on.
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Integer, bindparam, select, update
 
 from lockstitch.assistants.store import rows
+from lockstitch.assistants.store.prepared import Prepared, json_text
 from lockstitch.assistants.store.schema import run_events, run_logs
 from lockstitch.errors import WriterFenced
 
@@ -37,15 +37,16 @@ class LoggedEvent(NamedTuple):
 
 
 _THIS_RUN = run_logs.c.run_id == bindparam("run")
-_DRAW_FENCE = update(run_logs).where(_THIS_RUN).values(fence=run_logs.c.fence + 1).returning(run_logs.c.fence)
+_DRAW_FENCE = Prepared(update(run_logs).where(_THIS_RUN).values(fence=run_logs.c.fence + 1).returning(run_logs.c.fence))
 _ADVANCE = (
     update(run_logs)
     .where(_THIS_RUN)
     .values(last_seq=run_logs.c.last_seq + bindparam("count", type_=Integer))
     .returning(run_logs.c.last_seq)
 )
-_ADVANCE_FENCED = _ADVANCE.where(run_logs.c.fence == bindparam("drawn"))
-_LAST_SEQ = select(run_logs.c.last_seq).where(_THIS_RUN)
+_ADVANCE_ANY = Prepared(_ADVANCE)
+_ADVANCE_FENCED = Prepared(_ADVANCE.where(run_logs.c.fence == bindparam("drawn")))
+_LAST_SEQ = Prepared(select(run_logs.c.last_seq).where(_THIS_RUN))
 _AFTER = (
     select(run_events.c.seq, run_events.c.event, run_events.c.data, run_events.c.attempt)
     .where(run_events.c.run_id == bindparam("run"), run_events.c.seq > bindparam("after"))
@@ -56,7 +57,7 @@ _AFTER = (
 
 def claim(connection: Connection, run_id: str) -> int:
     """Take over the run's log and return the fence to append with."""
-    fence = connection.scalars(_DRAW_FENCE, {"run": run_id}).one_or_none()
+    fence = _DRAW_FENCE.value(connection, {"run": run_id})
     if fence is None:
         fence = 1
         rows.put(connection, run_logs, {"run_id": run_id, "last_seq": 0, "fence": fence})
@@ -76,8 +77,8 @@ def append(
     ``fence`` is what `claim` returned; without one, the events do not depend on who speaks to the upstream.
     Raises `WriterFenced` when another writer has claimed the log since.
     """
-    advance = _ADVANCE if fence is None else _ADVANCE_FENCED
-    last = connection.scalars(advance, {"run": run_id, "count": len(events), "drawn": fence}).one_or_none()
+    advance = _ADVANCE_ANY if fence is None else _ADVANCE_FENCED
+    last = advance.value(connection, {"run": run_id, "count": len(events), "drawn": fence})
     if last is None:
         raise WriterFenced(run_id)
     _put(connection, run_id, events, first=last - len(events) + 1, attempt=attempt)
@@ -92,7 +93,7 @@ def begin(connection: Connection, run_id: str, events: Sequence[NewEvent]) -> No
 def _put(connection: Connection, run_id: str, events: Sequence[NewEvent], *, first: int, attempt: int) -> None:
     same = {"run_id": run_id, "attempt": attempt}
     entries = [
-        same | {"seq": seq, "event": name, "data": _encode(data)} for seq, (name, data) in enumerate(events, first)
+        same | {"seq": seq, "event": name, "data": json_text(data)} for seq, (name, data) in enumerate(events, first)
     ]
     if entries:
         rows.put(connection, run_events, *entries)
@@ -115,13 +116,9 @@ def after(connection: Connection, run_id: str, seq: int, *, limit: int = 500) ->
 
 def last_seq(connection: Connection, run_id: str) -> int:
     """Return the number of the run's last event, 0 where there is none."""
-    return connection.scalar(_LAST_SEQ, {"run": run_id}) or 0
+    return _LAST_SEQ.value(connection, {"run": run_id}) or 0
 
 
 def exists(connection: Connection, run_id: str) -> bool:
     """Tell whether the run has a log."""
-    return connection.scalar(_LAST_SEQ, {"run": run_id}) is not None
-
-
-def _encode(data: JsonObject) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return _LAST_SEQ.value(connection, {"run": run_id}) is not None

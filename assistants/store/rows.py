@@ -1,12 +1,14 @@
 """Reading and writing rows, as every table needs it."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator
 from functools import cache
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, delete, insert, select, update
 
-Row = Mapping[str, Any]
+from lockstitch.assistants.store.prepared import Prepared, Row
+
+__all__ = ["Page", "PageCursor", "Row"]
 
 
 class Page(NamedTuple):
@@ -27,27 +29,28 @@ class PageCursor(NamedTuple):
 
 def add(connection: Connection, table: Table, values: Row) -> Row:
     """Insert one row and return it whole."""
-    return connection.execute(_insert(table), values).one()._asdict()
+    row = _insert(table, tuple(values)).one(connection, values)
+    assert row is not None  # noqa: S101 - what was inserted is returned
+    return row
 
 
 def put(connection: Connection, table: Table, *values: Row) -> None:
     """Insert rows that have the same columns."""
-    connection.execute(_put(table), list(values))
+    _put(table, tuple(values[0])).each(connection, values)
 
 
 def get(connection: Connection, table: Table, **where: Any) -> Row | None:
     """Return the one row that ``where`` describes, as `change` does."""
-    row = connection.execute(_select(table, _conditions(where)), _values(where)).one_or_none()
-    return None if row is None else row._asdict()
+    return _select(table, _conditions(where)).one(connection, _values(where))
 
 
 def find(connection: Connection, table: Table, order: str, **where: Any) -> list[Row]:
     """Return the rows that ``where`` describes, as `change` does, ordered by the column ``order``."""
-    return fetch(connection, _select(table, _conditions(where), order), _values(where))
+    return _select(table, _conditions(where), order).all(connection, _values(where))
 
 
 def fetch(connection: Connection, query: Select[Any], values: Row | None = None) -> list[Row]:
-    """Return all rows of a query."""
+    """Return all rows of a query that is not worth preparing."""
     return [row._asdict() for row in connection.execute(query, values)]
 
 
@@ -57,88 +60,84 @@ def change(connection: Connection, table: Table, where: Row, values: Row) -> Row
     ``where`` gives columns their values; ``None`` means that the column has none, and a set that it has one of these.
     """
     statement = _update(table, _conditions(where), tuple(values))
-    row = connection.execute(statement, {**_values(where), **values}).one_or_none()
-    return None if row is None else row._asdict()
+    return statement.one(connection, {**_values(where), **values})
 
 
 def overwrite(connection: Connection, table: Table, where: Row, values: Row) -> bool:
     """Do what `change` does and tell whether there was such a row, without reading it."""
     statement = _overwrite(table, _conditions(where), tuple(values))
-    return connection.execute(statement, {**_values(where), **values}).rowcount > 0
+    return statement.count(connection, {**_values(where), **values}) > 0
 
 
 def remove(connection: Connection, table: Table, **where: Any) -> bool:
     """Delete the rows that ``where`` describes, as `change` does, and tell whether there were any."""
-    return connection.execute(_delete(table, _conditions(where)), _values(where)).rowcount > 0
+    return _delete(table, _conditions(where)).count(connection, _values(where)) > 0
 
 
-# Statements are built once for each shape and reused: building one costs more than SQLite needs to carry it out.
+# Statements are prepared once for each shape: preparing one costs more than SQLite needs to carry it out.
 
-_Condition = tuple[str, Literal["is", "in", "null"]]
+_Condition = tuple[str, int]
+"""A column, and how many values it may have; none means that it is null."""
 
 
 def _conditions(where: Row) -> tuple[_Condition, ...]:
-    return tuple((name, _kind(value)) for name, value in where.items())
-
-
-def _kind(value: Any) -> Literal["is", "in", "null"]:
-    if value is None:
-        return "null"
-    return "in" if isinstance(value, set | frozenset) and len(value) != 1 else "is"
+    return tuple((name, len(_options(value))) for name, value in where.items())
 
 
 def _values(where: Row) -> dict[str, Any]:
-    return {f"where_{name}": _value(value) for name, value in where.items()}
+    return {_bound(name, i): option for name, value in where.items() for i, option in enumerate(_options(value))}
 
 
-def _value(value: Any) -> Any:
-    if not isinstance(value, set | frozenset):
-        return value
-    return next(iter(value)) if len(value) == 1 else list(value)  # a list has to be written into the statement
+def _options(value: Any) -> Collection[Any]:
+    if value is None:
+        return ()
+    return value if isinstance(value, set | frozenset) else (value,)
+
+
+def _bound(name: str, position: int) -> str:
+    return f"where_{name}_{position}"
 
 
 def _clauses(table: Table, conditions: tuple[_Condition, ...]) -> Iterator[ColumnElement[bool]]:
-    for name, kind in conditions:
-        column = table.c[name]
-        match kind:
-            case "null":
-                yield column.is_(None)
-            case "in":
-                yield column.in_(bindparam(f"where_{name}", expanding=True))
-            case "is":
-                yield column == bindparam(f"where_{name}")
+    for name, count in conditions:
+        column, bound = table.c[name], [bindparam(_bound(name, i), type_=table.c[name].type) for i in range(count)]
+        yield column.in_(bound) if count else column.is_(None)
 
 
 @cache
-def _insert(table: Table) -> Any:
-    return insert(table).returning(table)
+def _insert(table: Table, columns: tuple[str, ...]) -> Prepared:
+    return Prepared(insert(table).returning(table), columns)
 
 
 @cache
-def _put(table: Table) -> Any:
-    return insert(table)
+def _put(table: Table, columns: tuple[str, ...]) -> Prepared:
+    return Prepared(insert(table), columns)
 
 
 @cache
-def _select(table: Table, conditions: tuple[_Condition, ...], order: str | None = None) -> Any:
+def _select(table: Table, conditions: tuple[_Condition, ...], order: str | None = None) -> Prepared:
     query = select(table).where(*_clauses(table, conditions))
-    return query if order is None else query.order_by(table.c[order])
+    return Prepared(query if order is None else query.order_by(table.c[order]))
 
 
 @cache
-def _overwrite(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Any:
+def _overwrite(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Prepared:
+    return Prepared(_changing(table, conditions, columns))
+
+
+@cache
+def _update(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Prepared:
+    return Prepared(_changing(table, conditions, columns).returning(table))
+
+
+def _changing(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Update:
     changed: dict[str, Any] = {name: bindparam(name) for name in columns}
     return update(table).where(*_clauses(table, conditions)).values(changed)
 
 
 @cache
-def _update(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Any:
-    return _overwrite(table, conditions, columns).returning(table)
-
-
-@cache
-def _delete(table: Table, conditions: tuple[_Condition, ...]) -> Any:
-    return delete(table).where(*_clauses(table, conditions))
+def _delete(table: Table, conditions: tuple[_Condition, ...]) -> Prepared:
+    return Prepared(delete(table).where(*_clauses(table, conditions)))
 
 
 def page(connection: Connection, table: Table, cursor: PageCursor, where: Iterable[ColumnElement[bool]] = ()) -> Page:

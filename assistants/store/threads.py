@@ -3,19 +3,22 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, exists, select
+from sqlalchemy import Connection, bindparam, select
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.objects import text_content
 from lockstitch.assistants.store import rows
+from lockstitch.assistants.store.prepared import Prepared
 from lockstitch.assistants.store.rows import Page, PageCursor, Row
-from lockstitch.assistants.store.schema import messages, runs, threads
-from lockstitch.starter.contract import OPEN_STATUSES, NewMessage
+from lockstitch.assistants.store.schema import ACTIVE_RUN, messages, runs, threads
+from lockstitch.starter.contract import NewMessage
 from lockstitch.starter.identifiers import new_id
 
 _ALL = 2**31 - 1
-_ACTIVE_RUN = select(runs.c.id).where(runs.c.thread_id == bindparam("thread"), runs.c.status.in_(OPEN_STATUSES))
-_HAS_USER_MESSAGE = select(exists().where(messages.c.thread_id == bindparam("thread"), messages.c.role == "user"))
+_ACTIVE_RUN = Prepared(select(runs.c.id).where(runs.c.thread_id == bindparam("thread"), ACTIVE_RUN))
+_HAS_USER_MESSAGE = Prepared(
+    select(messages.c.id).where(messages.c.thread_id == bindparam("thread"), messages.c.role == "user").limit(1)
+)
 _FINISHED = (
     select(messages)
     .where(
@@ -26,8 +29,8 @@ _FINISHED = (
     .order_by(messages.c.seq.desc())
     .limit(bindparam("last"))
 )
-_IDS_OF_RUN = select(messages.c.id).where(messages.c.run_id == bindparam("run")).order_by(messages.c.seq)
-_CONTENT = select(messages.c.content).where(messages.c.id == bindparam("message"))
+_IDS_OF_RUN = Prepared(select(messages.c.id).where(messages.c.run_id == bindparam("run")).order_by(messages.c.seq))
+_CONTENT = Prepared(select(messages.c.content).where(messages.c.id == bindparam("message")))
 
 
 def create(connection: Connection, values: Row, now: int) -> Row:
@@ -58,7 +61,7 @@ def delete(connection: Connection, thread_id: str) -> None:
 
 def active_run_id(connection: Connection, thread_id: str) -> str | None:
     """Return the id of the run that holds the thread's lock."""
-    found: str | None = connection.scalar(_ACTIVE_RUN, {"thread": thread_id})
+    found: str | None = _ACTIVE_RUN.value(connection, {"thread": thread_id})
     return found
 
 
@@ -142,7 +145,7 @@ def list_messages(connection: Connection, thread_id: str, cursor: PageCursor, ru
 
 def has_user_message(connection: Connection, thread_id: str) -> bool:
     """Tell whether anybody has asked anything."""
-    return bool(connection.scalar(_HAS_USER_MESSAGE, {"thread": thread_id}))
+    return _HAS_USER_MESSAGE.value(connection, {"thread": thread_id}) is not None
 
 
 def finished_messages(
@@ -158,10 +161,10 @@ def finished_messages(
 
 def message_ids_of_run(connection: Connection, run_id: str) -> list[str]:
     """Return the ids of the messages that the run wrote, oldest first."""
-    return list(connection.scalars(_IDS_OF_RUN, {"run": run_id}))
+    return [message["id"] for message in _IDS_OF_RUN.all(connection, {"run": run_id})]
 
 
 def message_text(connection: Connection, message_id: str) -> str:
     """Return the text of a message, its parts joined by line breaks."""
-    content = connection.scalars(_CONTENT, {"message": message_id}).one()
+    content = _CONTENT.value(connection, {"message": message_id})
     return "\n".join(part["text"]["value"] for part in content if part["type"] == "text")

@@ -6,10 +6,11 @@ from datetime import timedelta
 from sqlalchemy import Connection, bindparam, select, update
 
 from lockstitch.assistants.store import rows
+from lockstitch.assistants.store.prepared import Prepared
 from lockstitch.assistants.store.rows import Row
 from lockstitch.assistants.store.schema import tool_calls
 
-_BEGIN_ATTEMPT = (
+_BEGIN_ATTEMPT = Prepared(
     update(tool_calls)
     .where(
         tool_calls.c.run_id == bindparam("run"),
@@ -19,7 +20,7 @@ _BEGIN_ATTEMPT = (
     .values(attempts=tool_calls.c.attempts + 1)
     .returning(tool_calls)
 )
-_UNANSWERED = (
+_UNANSWERED = Prepared(
     select(tool_calls.c.call_id)
     .where(tool_calls.c.run_id == bindparam("run"), tool_calls.c.output.is_(None))
     .order_by(tool_calls.c.position)
@@ -38,8 +39,7 @@ def get(connection: Connection, run_id: str, call_id: str) -> Row | None:
 
 def begin_attempt(connection: Connection, run_id: str, call_id: str) -> Row | None:
     """Count one more attempt of a handler and return the call; a call that has an output is left as it is."""
-    begun = connection.execute(_BEGIN_ATTEMPT, {"run": run_id, "call": call_id}).one_or_none()
-    return get(connection, run_id, call_id) if begun is None else begun._asdict()
+    return _BEGIN_ATTEMPT.one(connection, {"run": run_id, "call": call_id}) or get(connection, run_id, call_id)
 
 
 def record_output(
@@ -78,4 +78,4 @@ def of_steps(connection: Connection, step_ids: Collection[str]) -> Mapping[str, 
 
 def unanswered(connection: Connection, run_id: str) -> list[str]:
     """Return the ids of the run's calls that have no output."""
-    return list(connection.scalars(_UNANSWERED, {"run": run_id}))
+    return [call["call_id"] for call in _UNANSWERED.all(connection, {"run": run_id})]
