@@ -135,18 +135,22 @@ class NotificationActivities:
 
 
 def _for_temporal(error: WebhookError, notification: Notification, duration: timedelta) -> ApplicationError:
-    """Count and log an attempt that did not deliver, and return what tells Temporal whether there is another."""
+    """Count and log an attempt that did not deliver, and return what tells Temporal whether there is another.
+
+    It carries the number of the attempt.
+    """
+    attempt = activity.info().attempt
     told = {"notification": notification.event, "status": error.status, "error": str(error)}
     if not isinstance(error, WebhookFailed):
         telemetry.notification_ended(notification.event, "refused", duration)
         telemetry.log.error("notification_refused", **told)
-        return ApplicationError(str(error), type="refused", non_retryable=True)
+        return ApplicationError(str(error), attempt, type="refused", non_retryable=True)
     pause = _pause(error)
     final = not _has_time_for_another(pause, duration)
     outcome = "gave_up" if final else "failed"
     telemetry.notification_ended(notification.event, outcome, duration)
     telemetry.log.warning("notification_failed", **told, final=final)
-    return ApplicationError(str(error), type=outcome, non_retryable=final, next_retry_delay=pause)
+    return ApplicationError(str(error), attempt, type=outcome, non_retryable=final, next_retry_delay=pause)
 
 
 def _pause(error: WebhookFailed) -> timedelta:

@@ -62,7 +62,7 @@ class Notification(BaseModel):
 
 
 class NotificationResult(BaseModel):
-    """What became of a notification."""
+    """What became of a notification; ``attempts`` is 0 where the last one did not say its number."""
 
     delivered: bool = False
     outcome: NotificationOutcome

@@ -42,6 +42,11 @@ class DeliverNotification:
 def _undelivered(error: ActivityError) -> NotificationResult:
     """Return what an activity that failed for good means; one that never answered ran out of time."""
     cause = error.cause
-    refused = isinstance(cause, ApplicationError) and cause.type == "refused"
-    detail = cause.message if isinstance(cause, ApplicationError) else str(cause or error)
-    return NotificationResult(delivered=False, outcome="refused" if refused else "gave_up", detail=detail)
+    if not isinstance(cause, ApplicationError):
+        return NotificationResult(delivered=False, outcome="gave_up", detail=str(cause or error))
+    return NotificationResult(
+        delivered=False,
+        outcome="refused" if cause.type == "refused" else "gave_up",
+        attempts=int(cause.details[0]) if cause.details else 0,
+        detail=cause.message,
+    )

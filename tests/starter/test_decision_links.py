@@ -101,7 +101,7 @@ def test_a_token_of_ours_with_another_content_is_refused(content):
 
 @pytest.mark.parametrize("secrets", [[], ["x" * 31], [NEW, "short"]])
 def test_secrets_that_are_too_short_are_refused_and_not_quoted(secrets):
-    with pytest.raises(SettingsInvalid, match="LOCKSTITCH_LINK_SECRETS: .* at least 32 bytes") as refused:
+    with pytest.raises(SettingsInvalid, match=r"LOCKSTITCH_LINK_SECRETS: .* at least 32 bytes") as refused:
         DecisionLinks(secrets, "https://a")
     assert all(secret not in str(refused.value) for secret in secrets)
 
