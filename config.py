@@ -28,8 +28,9 @@ def _setting(
     return field(default=default, metadata=metadata)
 
 
-def _secret(variable: str, description: str) -> Any:
-    return field(default="", repr=False, metadata={"variable": variable, "description": description, "choices": ()})
+def _secret(variable: str, description: str, default: Any = "") -> Any:
+    metadata = {"variable": variable, "description": description, "choices": ()}
+    return field(default=default, repr=False, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,28 @@ class Config:
     model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
     openai_api_key: str = _secret("OPENAI_API_KEY", "The key of the model endpoint.")
     openai_base_url: str = _setting("OPENAI_BASE_URL", OPENAI_URL, "The model endpoint.")
+    webhook_url: str = _secret("LOCKSTITCH_WEBHOOK_URL", "Where the worker tells of escalations; empty tells nobody.")
+    webhook_secrets: tuple[str, ...] = _secret(
+        "LOCKSTITCH_WEBHOOK_SECRETS",
+        "Secrets that sign webhooks, whsec_ and base64, separated by commas; each of them signs.",
+        (),
+    )
+    webhook_allow_private: bool = _setting(
+        "LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE",
+        False,
+        "Whether webhooks may go to addresses that are not public.",
+        ("false", "true"),
+    )
+    link_secrets: tuple[str, ...] = _secret(
+        "LOCKSTITCH_LINK_SECRETS",
+        "Secrets of 32 bytes or more that sign decision links, separated by commas, newest first. Empty: no links.",
+        (),
+    )
+    public_url: str = _setting(
+        "LOCKSTITCH_PUBLIC_URL",
+        "",
+        "Where people reach the HTTP server, for decision links; LOCKSTITCH_SERVER_URL where it is empty.",
+    )
     log_format: LogFormat = _setting("LOCKSTITCH_LOG_FORMAT", "console", "How log lines look.", ("console", "json"))
     log_level: str = _setting(
         "LOCKSTITCH_LOG_LEVEL", "info", "What is logged.", ("debug", "info", "warning", "error", "critical")
@@ -127,13 +150,21 @@ def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:
         raise SettingsInvalid(variable, f"{text!r} is not one of {', '.join(choices)}.")
     if isinstance(default, tuple):
         return tuple(path.strip() for path in text.split(",") if path.strip())
+    if isinstance(default, bool):
+        return text == "true"
     if isinstance(default, int | timedelta):
-        try:
-            number = int(text)
-        except ValueError as error:
-            raise SettingsInvalid(variable, f"{text!r} is no whole number.") from error
-        least, most = metadata["numbers"]
-        if not least <= number <= most:
-            raise SettingsInvalid(variable, f"{text!r} is not between {least} and {most}.")
+        number = _number(metadata, text)
         return timedelta(seconds=number) if isinstance(default, timedelta) else number
     return text
+
+
+def _number(metadata: Mapping[str, Any], text: str) -> int:
+    variable = metadata["variable"]
+    try:
+        number = int(text)
+    except ValueError as error:
+        raise SettingsInvalid(variable, f"{text!r} is no whole number.") from error
+    least, most = metadata["numbers"]
+    if not least <= number <= most:
+        raise SettingsInvalid(variable, f"{text!r} is not between {least} and {most}.")
+    return number

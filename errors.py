@@ -23,11 +23,18 @@
     |-- ServerUnreachable        no Lockstitch server answers at the address
     |-- AnswerRefused            tool outputs that the run does not wait for
     |-- WriterFenced             a newer attempt has taken over this run's event log
+    |-- WebhookError
+    |   |-- WebhookTargetRefused       an address to which nothing is delivered
+    |   |-- WebhookUnwanted            the receiver wants no more
+    |   `-- WebhookFailed              an attempt that may succeed another time
+    |-- WebhookNotAuthentic      a webhook that none of the secrets has signed, or an old one
+    |-- DecisionLinkInvalid      a decision link that this server has not made
+    |   `-- DecisionLinkExpired        one whose time is over
     `-- ApiError                 a request that the Assistants API answers with an error object
 """
 
 from collections.abc import Collection, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 
@@ -211,6 +218,60 @@ class WriterFenced(LockstitchError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"A newer attempt writes the events of run {run_id}.")
         self.run_id = run_id
+
+
+class WebhookError(LockstitchError):
+    """A webhook was not delivered; ``status`` is the HTTP status, None where no answer came."""
+
+    status: int | None = None
+
+
+class WebhookTargetRefused(WebhookError):
+    """Nothing is delivered to this address, however often it is tried."""
+
+    def __init__(self, target: str, problem: str) -> None:
+        super().__init__(f"Nothing is delivered to {target}: {problem}")
+        self.target = target
+
+
+class WebhookUnwanted(WebhookError):
+    """The receiver has answered 410 Gone: it wants no more webhooks."""
+
+    def __init__(self, target: str) -> None:
+        super().__init__(f"{target} answered 410: the receiver wants no more webhooks; change LOCKSTITCH_WEBHOOK_URL.")
+        self.target = target
+        self.status = 410
+
+
+class WebhookFailed(WebhookError):
+    """An attempt at a delivery failed and another one may succeed, not before ``retry_after`` where that is known."""
+
+    def __init__(self, message: str, *, status: int | None = None, retry_after: timedelta | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class WebhookNotAuthentic(LockstitchError):
+    """A webhook that was not signed with one of the secrets, or not at this time."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"The webhook is not authentic: {problem}")
+
+
+class DecisionLinkInvalid(LockstitchError):
+    """A decision link that this server has not made, or of which something is missing."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"This decision link is not valid: {problem}")
+
+
+class DecisionLinkExpired(DecisionLinkInvalid):
+    """A decision link whose time is over."""
+
+    def __init__(self, expired_at: datetime) -> None:
+        super().__init__(f"it expired at {expired_at:%Y-%m-%d %H:%M:%S} UTC.")
+        self.expired_at = expired_at
 
 
 class ApiError(LockstitchError):

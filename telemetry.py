@@ -49,6 +49,19 @@ TOOL_CALL_DURATION = Histogram(
     buckets=_SECONDS,
     registry=registry,
 )
+NOTIFICATIONS = Counter(
+    "lockstitch_notifications",
+    "Attempts to tell a person about an escalation by how they ended.",
+    ["event", "outcome"],
+    registry=registry,
+)
+NOTIFICATION_DURATION = Histogram(
+    "lockstitch_notification_duration_seconds",
+    "Time of one attempt to deliver a notification.",
+    ["event", "outcome"],
+    buckets=_SECONDS,
+    registry=registry,
+)
 TOKENS = Counter("lockstitch_tokens", "Tokens by model and kind.", ["model", "kind"], registry=registry)
 TIME_TO_FIRST_TOKEN = Histogram(
     "lockstitch_time_to_first_token_seconds",
@@ -89,6 +102,13 @@ def tool_call_ended(tool: str, outcome: str, duration: timedelta) -> None:
     """Count one attempt at a tool call."""
     TOOL_CALLS.labels(tool, outcome).inc()
     TOOL_CALL_DURATION.labels(tool, outcome).observe(duration.total_seconds())
+
+
+def notification_ended(event: str, outcome: str, duration: timedelta | None = None) -> None:
+    """Count one attempt at a notification; ``duration`` is None where nothing was sent."""
+    NOTIFICATIONS.labels(event, outcome).inc()
+    if duration is not None:
+        NOTIFICATION_DURATION.labels(event, outcome).observe(duration.total_seconds())
 
 
 def log_context(**values: object) -> AbstractContextManager[Any]:

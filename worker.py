@@ -15,8 +15,10 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from lockstitch import telemetry
 from lockstitch.activities.backends.local import LocalBackend
+from lockstitch.activities.escalations import NotificationActivities
 from lockstitch.activities.runs import RunActivities
 from lockstitch.activities.tool_calls import ToolActivities
+from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.model.turn import Model
 from lockstitch.assistants.store.database import Database
@@ -26,7 +28,9 @@ from lockstitch.probes import listen, probe_app, serving
 from lockstitch.starter import contract
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import OPEN_STATUSES
+from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.tools import ToolRegistry
+from lockstitch.workflows.notification import DeliverNotification
 from lockstitch.workflows.thread_run import ThreadRun
 
 STICKY_TIMEOUT = timedelta(seconds=2)
@@ -93,12 +97,25 @@ def build_workers(
     backends = {"local": LocalBackend(database, model, tools)}
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
-    activities: list[Callable[..., Any]] = [runs.start_run, runs.submit_tool_outputs, runs.end_run, *calls]
+    notify = NotificationActivities(database, _webhook(config), _decision_links(config)).deliver_notification
+    activities: list[Callable[..., Any]] = [runs.start_run, runs.submit_tool_outputs, runs.end_run, notify, *calls]
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [
-        build_worker(client, config, config.task_queue, activities, [ThreadRun], workflow_runner),
+        build_worker(client, config, config.task_queue, activities, [ThreadRun, DeliverNotification], workflow_runner),
         *(build_worker(client, config, queue, calls) for queue in sorted(own_queues)),
     ]
+
+
+def _webhook(config: Config) -> Webhook | None:
+    if not config.webhook_url:
+        return None
+    return Webhook(config.webhook_url, config.webhook_secrets, allow_private=config.webhook_allow_private)
+
+
+def _decision_links(config: Config) -> DecisionLinks | None:
+    if not config.link_secrets:
+        return None
+    return DecisionLinks(config.link_secrets, config.public_url or config.server_url)
 
 
 def build_worker(

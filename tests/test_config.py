@@ -25,6 +25,11 @@ SET = {
     "LOCKSTITCH_MODEL_SCRIPT": ("script.json", "model_script", "script.json"),
     "OPENAI_API_KEY": ("sk-1\n", "openai_api_key", "sk-1"),
     "OPENAI_BASE_URL": ("http://models/v1", "openai_base_url", "http://models/v1"),
+    "LOCKSTITCH_WEBHOOK_URL": ("https://hooks.example/T0/x", "webhook_url", "https://hooks.example/T0/x"),
+    "LOCKSTITCH_WEBHOOK_SECRETS": ("whsec_bmV3, whsec_b2xk\n", "webhook_secrets", ("whsec_bmV3", "whsec_b2xk")),
+    "LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE": ("true", "webhook_allow_private", True),
+    "LOCKSTITCH_LINK_SECRETS": ("new,old", "link_secrets", ("new", "old")),
+    "LOCKSTITCH_PUBLIC_URL": ("https://lockstitch.example", "public_url", "https://lockstitch.example"),
     "LOCKSTITCH_LOG_FORMAT": ("json", "log_format", "json"),
     "LOCKSTITCH_LOG_LEVEL": ("debug", "log_level", "debug"),
     "LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES": ("5", "max_concurrent_activities", 5),
@@ -64,6 +69,7 @@ def test_variables_of_others_are_left_alone():
         ("LOCKSTITCH_MODEL_API", "assistants", "'assistants' is not one of auto, responses, chat."),
         ("LOCKSTITCH_MODEL_TIMEOUT_SECONDS", "0", "'0' is not between 1 and 1000000."),
         ("LOCKSTITCH_MODEL_TIMEOUT_SECONDS", "2m", "'2m' is no whole number."),
+        ("LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE", "yes", "'yes' is not one of false, true."),
         ("LOCKSTITCH_LOG_FORMAT", "xml", "'xml' is not one of console, json."),
         ("LOCKSTITCH_LOG_LEVEL", "loud", "'loud' is not one of debug, info, warning, error, critical."),
         ("LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES", "0", "'0' is not between 1 and 1000000."),
@@ -84,8 +90,16 @@ def test_settings_stay_as_they_are():
         read().port = 1  # type: ignore[misc]  # which is what is tested
 
 
-def test_a_key_is_not_shown_where_the_settings_are():
-    assert "sk-secret" not in repr(read(OPENAI_API_KEY="sk-secret"))
+@pytest.mark.parametrize(
+    "variable",
+    ["OPENAI_API_KEY", "LOCKSTITCH_WEBHOOK_URL", "LOCKSTITCH_WEBHOOK_SECRETS", "LOCKSTITCH_LINK_SECRETS"],
+)
+def test_a_secret_is_not_shown_where_the_settings_are(variable):
+    assert "sk-secret" not in repr(read(**{variable: "sk-secret"}))
+
+
+def test_webhooks_stay_away_from_private_addresses_unless_told_otherwise():
+    assert read(LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE="false").webhook_allow_private is False
 
 
 @pytest.mark.parametrize(

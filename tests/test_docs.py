@@ -21,6 +21,8 @@ def setting_row(setting) -> str:
     default = setting.default
     if isinstance(default, timedelta):
         default = f"{default.total_seconds():g}"
+    if isinstance(default, bool):
+        default = str(default).lower()
     shown = f"`{default}`" if default not in ("", ()) else ""
     return f"| `{setting.metadata['variable']}` | {shown} | {setting.metadata['description']} |"
 

@@ -24,6 +24,13 @@ UPSTREAM_LONGEST_WAIT = timedelta(seconds=30)
 
 ENDING_TIMEOUT = timedelta(seconds=30)
 
+NOTIFICATION_TIMEOUT = timedelta(seconds=30)
+NOTIFICATION_HEARTBEAT = timedelta(seconds=10)
+NOTIFICATION_FIRST_RETRY = timedelta(seconds=5)
+NOTIFICATION_LONGEST_WAIT = timedelta(hours=1)
+NOTIFICATION_GIVEN_UP = timedelta(hours=24)
+"""A receiver that was away for a night still learns of what happened; what is older is no news."""
+
 
 def turn_limits(policy: RunPolicy, time_left: timedelta) -> Limits:
     """Return the limits of an activity that takes one model turn; all attempts share the run's ``time_left``."""
@@ -66,6 +73,20 @@ def ending_limits(policy: RunPolicy) -> Limits:
         start_to_close_timeout=ENDING_TIMEOUT,
         heartbeat_timeout=policy.heartbeat_timeout,
         retry_policy=RetryPolicy(initial_interval=UPSTREAM_FIRST_RETRY, maximum_interval=UPSTREAM_LONGEST_WAIT),
+    )
+
+
+def notification_limits() -> Limits:
+    """Return the limits of the activity that delivers a notification: it is tried for a day."""
+    return Limits(
+        schedule_to_close_timeout=NOTIFICATION_GIVEN_UP,
+        start_to_close_timeout=NOTIFICATION_TIMEOUT,
+        heartbeat_timeout=NOTIFICATION_HEARTBEAT,
+        retry_policy=RetryPolicy(
+            initial_interval=NOTIFICATION_FIRST_RETRY,
+            backoff_coefficient=2.0,
+            maximum_interval=NOTIFICATION_LONGEST_WAIT,
+        ),
     )
 
 

@@ -202,6 +202,27 @@ run_commands = Table(
     Column("created_at", Float, nullable=False),
 )
 
+# One row for each attempt to tell a person about an escalation; it outlives the run, so there is no foreign key.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("escalation_id", String(255), nullable=False),
+    Column("run_id", String(64), nullable=False),
+    Column("message_id", String(300), nullable=False),
+    Column("event", String(32), nullable=False),
+    # As it may be shown: no query, no secrets.
+    Column("target", Text, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("delivered", Boolean, nullable=False),
+    Column("status", Integer),
+    Column("error", Text),
+    Column("at", Integer, nullable=False),
+    Column("duration_ms", Integer, nullable=False),
+    Index(None, "escalation_id", "seq"),
+    Index(None, "run_id", "seq"),
+)
+
 files = Table(
     "files",
     metadata,

@@ -150,6 +150,17 @@ def test_both_processes_read_the_database_url_from_the_secret_and_only_the_worke
     assert worker["LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES"] == "1000000"
 
 
+def test_only_the_worker_may_notify_and_both_processes_know_the_secrets_of_decision_links() -> None:
+    release = release_of("postgresql-scaled")
+    server, worker = release.environment("server"), release.environment("worker")
+
+    assert not server.keys() & {"LOCKSTITCH_WEBHOOK_URL", "LOCKSTITCH_WEBHOOK_SECRETS"}
+    assert worker["LOCKSTITCH_WEBHOOK_URL"]["valueFrom"]["secretKeyRef"] == {"name": "on-call", "key": "endpoint"}
+    assert worker["LOCKSTITCH_WEBHOOK_SECRETS"]["valueFrom"]["secretKeyRef"] == {"name": "on-call", "key": "secrets"}
+    assert worker["LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE"] == "true"
+    assert server["LOCKSTITCH_LINK_SECRETS"] == worker["LOCKSTITCH_LINK_SECRETS"]
+
+
 def test_a_changed_setting_restarts_only_the_process_that_reads_it() -> None:
     before, after = render(postgresql()), render(postgresql(tools=["shop.orders"]))
     server, worker = (

@@ -69,6 +69,11 @@ def database(kind: str, **more: Any) -> Values:
         ),
         (postgresql() | {"model": {"provider": "openai"}}, "neither a key nor an endpoint"),
         ({"ingress": {"enabled": True}}, "name at least one host"),
+        ({"decisionLinks": {"existingSecret": {"name": "s"}}}, "say where people reach the server"),
+        (
+            {"worker": {"extraEnv": [{"name": "LOCKSTITCH_WEBHOOK_URL", "value": "u"}]}},
+            "worker.extraEnv sets LOCKSTITCH_WEBHOOK_URL",
+        ),
         (
             {"worker": {"extraEnv": [{"name": "OPENAI_API_KEY", "value": "k"}]}},
             "worker.extraEnv sets OPENAI_API_KEY",

@@ -12,6 +12,9 @@ Each ends the rendering with one sentence that says what to change.
 {{- include "lockstitch.checks.model" . -}}
 {{- include "lockstitch.checks.extraEnv" (dict "root" . "process" "server") -}}
 {{- include "lockstitch.checks.extraEnv" (dict "root" . "process" "worker") -}}
+{{- if and .Values.decisionLinks.existingSecret.name (not .Values.decisionLinks.publicUrl) -}}
+{{- fail "decisionLinks.existingSecret.name is set and decisionLinks.publicUrl is empty: say where people reach the server, or they could not follow the links." -}}
+{{- end -}}
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) -}}
 {{- fail "ingress.enabled is true and ingress.hosts is empty: name at least one host." -}}
 {{- end -}}
@@ -73,6 +76,7 @@ Each ends the rendering with one sentence that says what to change.
 {{- define "lockstitch.checks.extraEnv" -}}
 {{- $taken := keys (include "lockstitch.settings" . | fromYaml) -}}
 {{- $taken = concat $taken (list "LOCKSTITCH_DATABASE_URL" "OPENAI_API_KEY") -}}
+{{- $taken = concat $taken (list "LOCKSTITCH_WEBHOOK_URL" "LOCKSTITCH_WEBHOOK_SECRETS" "LOCKSTITCH_LINK_SECRETS") -}}
 {{- range index .root.Values .process "extraEnv" -}}
 {{- if has .name $taken -}}
 {{- fail (printf "%s.extraEnv sets %s, which the chart sets from a value of its own: use that value." $.process .name) -}}

@@ -26,6 +26,10 @@ LOCKSTITCH_MODEL_API: {{ $values.model.api | quote }}
 {{- with $values.model.baseUrl }}
 OPENAI_BASE_URL: {{ . | quote }}
 {{- end }}
+LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE: {{ $values.webhook.allowPrivate | quote }}
+{{- with $values.decisionLinks.publicUrl }}
+LOCKSTITCH_PUBLIC_URL: {{ . | quote }}
+{{- end }}
 {{- with $values.tools }}
 LOCKSTITCH_TOOLS: {{ join "," . | quote }}
 {{- end }}
@@ -47,6 +51,29 @@ LOCKSTITCH_TOOLS: {{ join "," . | quote }}
 {{- with $values.model.existingSecret }}
 {{- if and .name (eq $.process "worker") }}
 - name: OPENAI_API_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
+{{- end }}
+{{- end }}
+{{- with $values.webhook.existingSecret }}
+{{- if and .name (eq $.process "worker") }}
+- name: LOCKSTITCH_WEBHOOK_URL
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .urlKey | quote }}
+- name: LOCKSTITCH_WEBHOOK_SECRETS
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .secretsKey | quote }}
+{{- end }}
+{{- end }}
+{{- with $values.decisionLinks.existingSecret }}
+{{- if .name }}
+- name: LOCKSTITCH_LINK_SECRETS
   valueFrom:
     secretKeyRef:
       name: {{ .name | quote }}
