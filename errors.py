@@ -17,6 +17,7 @@
     |   |-- HandlerMissing             no handler for a function
     |   `-- ArgumentsInvalid           a call's arguments do not fit the handler's schema
     |-- UpstreamError            an upstream (model endpoint, remote server) refused or broke
+    |-- UpstreamRunBroken        a run upstream vanished or hangs
     |-- RunNotFound              no run has this id
     |-- RunFinished              the run has ended and takes no more
     |-- RunBroken                the run's workflow ended without saying how the run did
@@ -169,6 +170,14 @@ class UpstreamError(LockstitchError):
         self.code = code
         self.retryable = retryable
         self.retry_after = retry_after
+
+
+class UpstreamRunBroken(LockstitchError):
+    """A run upstream vanished or hangs; a new one has to take its place."""
+
+    def __init__(self, upstream_id: str, problem: str) -> None:
+        super().__init__(f"The run {upstream_id} upstream {problem}")
+        self.upstream_id = upstream_id
 
 
 class RunNotFound(LockstitchError):

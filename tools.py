@@ -49,6 +49,19 @@ ENTRY_POINT_GROUP = "lockstitch.tools"
 """A package that declares entry points in this group brings its tools with it."""
 
 Handler = Callable[..., Any]
+Reconcile = Callable[..., Any]
+
+
+class _NotDone:
+    """The one value of its type."""
+
+    def __repr__(self) -> str:
+        return "NOT_DONE"
+
+
+NOT_DONE = _NotDone()
+"""What a ``reconcile`` function returns when the handler's attempt did not take effect, so that it may run again."""
+
 HandlerT = TypeVar("HandlerT", bound=Handler)
 
 _NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")  # Assistants API: the name of a function
@@ -68,6 +81,8 @@ class ToolContext:
     call_id: str
     tool: str
     tenant: str | None = None
+    original_call_id: str | None = None
+    """Of a call that a replaced run made with the same arguments, and that this one repeats."""
     attempt: int = 1
     """1 for the first attempt."""
     deadline: datetime
@@ -82,8 +97,8 @@ class ToolContext:
 
     @property
     def idempotency_key(self) -> str:
-        """The same for every attempt of one tool call, and for no other call."""
-        return f"{self.run_id}:{self.call_id}"
+        """The same for every attempt of one tool call, and for no other work."""
+        return f"{self.run_id}:{self.original_call_id or self.call_id}"
 
     @property
     def remaining(self) -> timedelta:
@@ -108,7 +123,7 @@ class ToolContext:
 
 
 class ToolOptions(TypedDict, total=False):
-    """The options of ``@tool``: a name, a description, non-retryable errors, and the fields of ToolPolicy."""
+    """The options of ``@tool``: a name, a description, errors, ``reconcile``, and the fields of ToolPolicy."""
 
     name: str
     description: str
@@ -118,8 +133,11 @@ class ToolOptions(TypedDict, total=False):
     initial_interval: timedelta
     backoff: float
     max_interval: timedelta
-    on_failure: Literal["error_output", "fail_run"]
+    on_failure: Literal["error_output", "fail_run", "escalate"]
     retry_safe: bool
+    reconcile: Reconcile
+    approval: bool
+    approval_timeout: timedelta | None
     task_queue: str | None
 
 
@@ -134,6 +152,8 @@ class Tool:
     policy: ToolPolicy
     non_retryable: tuple[type[Exception], ...]
     """Errors after which no further attempt is made."""
+    reconcile: "Reconcile | None"
+    """Finds out whether an attempt whose outcome is unknown took effect."""
     function: Handler
     _signature: HandlerSignature
 
@@ -148,6 +168,7 @@ class Tool:
         name = given.pop("name", getattr(function, "__name__", type(function).__name__))
         description = given.pop("description", None)
         non_retryable = given.pop("non_retryable", ())
+        reconcile = given.pop("reconcile", None)
         if not _NAME.fullmatch(name):
             problem = "a name has 1 to 64 letters, digits, _ or -; choose one with @tool(name=...)."
             raise ToolSignatureUnsupported(name, problem)
@@ -159,6 +180,7 @@ class Tool:
             strict=signature.strict,
             policy=_policy(name, given),
             non_retryable=non_retryable,
+            reconcile=reconcile,
             function=function,
             _signature=signature,
         )
@@ -196,13 +218,26 @@ class Tool:
         rest. Raises ArgumentsInvalid before the handler ran, ToolError for a result that JSON cannot carry,
         and whatever the handler raises.
         """
+        return self._signature.output(await self._run(self.function, arguments_json, context))
+
+    async def reconcile_call(self, arguments_json: str, context: ToolContext) -> str | None:
+        """Ask ``reconcile`` about a call whose outcome is unknown: its output where it took effect, else ``None``.
+
+        Raises ToolError where the tool has no ``reconcile``, and whatever that raises.
+        """
+        if self.reconcile is None:
+            raise ToolError(f"The tool {self.name!r} has no reconcile.")
+        found = await self._run(self.reconcile, arguments_json, context)
+        return None if found is NOT_DONE else self._signature.output(found)
+
+    async def _run(self, function: Handler, arguments_json: str, context: ToolContext) -> Any:
         arguments = read_arguments(self._signature, arguments_json)
-        is_async = inspect.iscoroutinefunction(self.function)
+        is_async = inspect.iscoroutinefunction(function)
         if self._signature.context_parameter is not None:
             arguments[self._signature.context_parameter] = context if is_async else _for_thread(context)
-        run = self.function if is_async else _run_in_thread(self.function)
+        run = function if is_async else _run_in_thread(function)
         try:
-            return self._signature.output(await run(**arguments))
+            return await run(**arguments)
         except SystemExit as exit_:  # must not end the process that serves other runs
             raise ToolError(f"The tool {self.name!r} tried to exit the process ({exit_}).") from exit_
 
@@ -219,7 +254,9 @@ def tool(function: HandlerT | None = None, /, **options: Unpack[ToolOptions]) ->
     """Make a function a tool that an assistant can call: ``@tool``, or ``@tool(timeout=..., name=...)``.
 
     The options are ``name`` (default: the function's), ``description`` (default: its docstring's),
-    ``non_retryable`` (errors after which no further attempt is made) and the fields of ToolPolicy.
+    ``non_retryable`` (errors after which no further attempt is made), ``reconcile`` (a function that gets the
+    handler's arguments and finds out whether an attempt whose outcome is unknown took effect: it returns the
+    handler's result where it did and `NOT_DONE` where it did not) and the fields of ToolPolicy.
     ``Tool.of(function)`` gives the tool. Raises what ``Tool.from_function`` raises.
     """
 

@@ -5,18 +5,33 @@ from typing import Literal
 
 from pydantic import BaseModel, Field
 
-from lockstitch.starter.contract import LastError, RunStatus, ThreadRunRequest, ToolOutcome, ToolOutput, Usage
+from lockstitch.starter.contract import (
+    LastError,
+    RunPolicy,
+    RunStatus,
+    ThreadRunRequest,
+    ToolOutcome,
+    ToolOutput,
+    Usage,
+)
 from lockstitch.tool_policy import ToolPolicy
+
+OUTCOME_UNKNOWN = "outcome_unknown"
+"""The type of the error with which a call ends of which nobody knows whether it took effect."""
 
 
 class RunRef(BaseModel):
-    """A run and where it executes. ``upstream_id`` is the backend's own id of it."""
+    """A run and where it executes.
+
+    ``upstream_id`` is the backend's own id of it, ``replacement`` says how often another run took its place upstream.
+    """
 
     run_id: str
     thread_id: str
     assistant_id: str
     backend: str = "local"
     upstream_id: str = ""
+    replacement: int = 0
     tenant: str = "default"
 
 
@@ -27,11 +42,21 @@ class StartRun(BaseModel):
     request: ThreadRunRequest
 
 
+class ReplaceRun(BaseModel):
+    """Put a new run upstream in the place of one that expired, vanished or hangs; ``number`` counts from 1."""
+
+    run: RunRef
+    request: ThreadRunRequest
+    number: int
+    reason: str
+
+
 class CallFailure(BaseModel):
-    """A call whose handler failed for good; ``message`` is what the model will read."""
+    """A call that has no output; ``message`` is what the model will read."""
 
     call_id: str
     message: str
+    outcome: Literal["failed", "denied", "unresolved"] = "failed"
 
 
 class SubmitToolOutputs(BaseModel):
@@ -43,6 +68,7 @@ class SubmitToolOutputs(BaseModel):
 
     run: RunRef
     turn: int
+    policy: RunPolicy = Field(default_factory=RunPolicy)
     outputs: list[ToolOutput] = Field(default_factory=list)
     failures: list[CallFailure] = Field(default_factory=list)
 
@@ -78,6 +104,10 @@ class RunStop(BaseModel):
     last_message_truncated: bool = False
     usage: Usage = Field(default_factory=Usage)
     last_error: LastError | None = None
+    turns: int = 0
+    """Model turns that the run has taken, where the upstream knows."""
+    broken: str | None = None
+    """Why the run upstream will not go on, where a new one can take its place: it expired, vanished or hangs."""
 
 
 class CallTool(BaseModel):
@@ -86,6 +116,10 @@ class CallTool(BaseModel):
     run: RunRef
     call_id: str
     name: str
+    earlier_attempts: int = 0
+    """Attempts that were made before a person decided that the handler is called again."""
+    despite_unknown_outcome: bool = False
+    """That person knew that an earlier attempt may have taken effect."""
 
 
 class ToolCallDone(BaseModel):

@@ -7,13 +7,15 @@ import openai
 from temporalio import activity
 
 from lockstitch import telemetry
-from lockstitch.activities.backends.base import Backend
+from lockstitch.activities.backends.base import Backend, Patience
 from lockstitch.activities.event_recorder import EventRecorder
 from lockstitch.activities.heartbeats import heartbeats
-from lockstitch.activities.messages import EndRun, RunRef, RunStop, StartRun, SubmitToolOutputs
+from lockstitch.activities.messages import EndRun, ReplaceRun, RunRef, RunStop, StartRun, SubmitToolOutputs
 from lockstitch.activities.upstream_errors import raise_for_temporal
+from lockstitch.assistants.store import tool_calls
 from lockstitch.assistants.store.database import Database
-from lockstitch.errors import LockstitchError
+from lockstitch.errors import LockstitchError, UpstreamRunBroken
+from lockstitch.starter.contract import OPEN_STATUSES, RunPolicy
 from lockstitch.tool_policy import ToolPolicy
 from lockstitch.tools import ToolRegistry
 
@@ -32,15 +34,41 @@ class RunActivities:
         backend = self._backends[start.request.backend]
         async with _upstream(start.run_id):
             run = await backend.create(start.run_id, start.request)
-            return await self._follow(backend, run, turn=1)
+            if start.request.adopted_run_id is None:
+                return await self._follow(backend, run, 1, start.request.policy)
+            return await self._take_up(backend, run, start.request.policy)
 
     @activity.defn(name="submit_tool_outputs")
     async def submit_tool_outputs(self, submission: SubmitToolOutputs) -> RunStop:
         """Give the run the outputs of its round and follow it to its next stop."""
         backend = self._backends[submission.run.backend]
         async with _upstream(submission.run.run_id):
-            await backend.submit(submission.run, submission.outputs, submission.failures)
-            return await self._follow(backend, submission.run, submission.turn)
+            try:
+                await backend.submit(submission.run, submission.outputs, submission.failures)
+            except UpstreamRunBroken as error:
+                return _broken(submission.run, error)
+            return await self._follow(backend, submission.run, submission.turn, submission.policy)
+
+    @activity.defn(name="replace_run")
+    async def replace_run(self, replacement: ReplaceRun) -> RunStop:
+        """Put a new run in the place of one that will not go on, and follow it to its first stop."""
+        run, policy = replacement.run, replacement.request.policy
+        backend = self._backends[run.backend]
+        async with _upstream(run.run_id):
+            telemetry.log.warning("run_replaced", upstream_id=run.upstream_id, reason=replacement.reason)
+            made = await backend.replace(run, replacement.request, replacement.number, Patience.of(policy))
+            return await self._follow(backend, made, 1, policy)
+
+    @activity.defn(name="read_run")
+    async def read_run(self, run: RunRef) -> RunStop:
+        """Tell where the run stands upstream, before a person is asked about it."""
+        async with _upstream(run.run_id):
+            try:
+                stop = self._with_policies(await self._backends[run.backend].retrieve(run))
+            except UpstreamRunBroken as error:
+                stop = _broken(run, error)
+            telemetry.log.info("run_read_again", status=stop.status, broken=stop.broken)
+            return stop
 
     @activity.defn(name="end_run")
     async def end_run(self, end: EndRun) -> RunStop:
@@ -50,22 +78,57 @@ class RunActivities:
             telemetry.log.info("run_ended", run_id=end.run.run_id, status=stop.status)
             return stop
 
-    async def _follow(self, backend: Backend, run: RunRef, turn: int) -> RunStop:
+    async def _take_up(self, backend: Backend, run: RunRef, policy: RunPolicy) -> RunStop:
+        """Follow a run that somebody else created from where it stands."""
+        try:
+            stop = await backend.retrieve(run)
+        except UpstreamRunBroken as error:
+            return _broken(run, error)
+        if stop.calls or stop.status not in OPEN_STATUSES:
+            return self._with_policies(stop)
+        return await self._follow(backend, run, stop.turns + 1, policy)
+
+    async def _follow(self, backend: Backend, run: RunRef, turn: int, policy: RunPolicy) -> RunStop:
         attempt = activity.info().attempt
-        async with (
-            EventRecorder(self._database, run.run_id, attempt) as recorder,
-            aclosing(backend.follow(run, turn, attempt)) as progress,
-        ):
-            async for happened in progress:
-                await recorder.record(happened)
-        stop = await backend.retrieve(run)
+        try:
+            async with (
+                EventRecorder(self._database, run.run_id, attempt) as recorder,
+                aclosing(backend.follow(run, turn, attempt, Patience.of(policy))) as progress,
+            ):
+                async for happened in progress:
+                    await recorder.record(happened)
+            stop = self._with_policies(await self._without_repeats(await backend.retrieve(run)))
+        except UpstreamRunBroken as error:
+            stop = _broken(run, error)
+        telemetry.log.info("run_stopped", status=stop.status, turn=turn, broken=stop.broken)
+        return stop
+
+    async def _without_repeats(self, stop: RunStop) -> RunStop:
+        """Reuse what a replaced run computed for the same calls."""
+        run = stop.run
+        if not run.replacement or not stop.calls:
+            return stop
+        reused = await self._database.write(
+            lambda connection: tool_calls.recognise_repeats(connection, run.run_id, run.upstream_id)
+        )
+        if reused:
+            telemetry.log.info("tool_outputs_reused", calls=len(reused))
+        calls = [
+            call.model_copy(update={"outcome": "reused"}) if call.call_id in reused else call for call in stop.calls
+        ]
+        return stop.model_copy(update={"calls": calls})
+
+    def _with_policies(self, stop: RunStop) -> RunStop:
         calls = [call.model_copy(update={"policy": self._policy(call.name)}) for call in stop.calls]
-        telemetry.log.info("run_stopped", run_id=run.run_id, status=stop.status, turn=turn, attempt=attempt)
         return stop.model_copy(update={"calls": calls})
 
     def _policy(self, name: str) -> ToolPolicy | None:
         tool = self._tools.get(name)
         return None if tool is None else tool.policy
+
+
+def _broken(run: RunRef, error: UpstreamRunBroken) -> RunStop:
+    return RunStop(run=run, status="in_progress", broken=str(error))
 
 
 @asynccontextmanager

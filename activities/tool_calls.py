@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 from temporalio import activity
@@ -12,13 +12,15 @@ from temporalio.exceptions import ApplicationError
 
 from lockstitch import telemetry
 from lockstitch.activities.heartbeats import heartbeats
-from lockstitch.activities.messages import CallTool, ToolCallDone
+from lockstitch.activities.messages import OUTCOME_UNKNOWN, CallTool, ToolCallDone
 from lockstitch.assistants.store import tool_calls
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.rows import Row
 from lockstitch.errors import ArgumentsInvalid
 from lockstitch.starter.contract import ToolOutcome
 from lockstitch.tools import Tool, ToolContext, ToolRegistry
+
+T = TypeVar("T")
 
 LONGEST_MESSAGE = 4096
 """Characters of an error's message that are told."""
@@ -54,11 +56,14 @@ class ToolActivities:
         began = time.monotonic()
         outcome: ToolOutcome = "succeeded"
         try:
-            output = await self._run_handler(tool, call, row)
+            known = await self._reconciled(tool, call, row)
+            output = await self._run(tool, call, row, tool.call) if known is None else known
         except ArgumentsInvalid as error:
             output, outcome = f"Error: {error}", "invalid_arguments"
+        except _OutcomeUnknown as unknown:
+            raise _unknown(tool, str(unknown), row["attempts"]) from unknown
         except Exception as error:
-            raise self._failure(tool, error, row["attempts"], began) from error
+            raise await self._failure(tool, call, error, row["attempts"], began) from error
         duration = timedelta(seconds=time.monotonic() - began)
         telemetry.tool_call_ended(tool.name, outcome, duration)
         recorded = await self._database.write(
@@ -66,7 +71,21 @@ class ToolActivities:
         )
         return _done(recorded)
 
-    async def _run_handler(self, tool: Tool, call: CallTool, row: Row) -> str:
+    async def _reconciled(self, tool: Tool, call: CallTool, row: Row) -> str | None:
+        """Return the output of an earlier attempt that took effect and did not tell; ``None`` to call the handler."""
+        decided = call.despite_unknown_outcome and activity.info().attempt == 1  # later attempts were not decided about
+        if tool.policy.retry_safe or decided or not tool_calls.earlier_outcome_is_unknown(row):
+            return None
+        if tool.reconcile is None:
+            raise _OutcomeUnknown("its worker died or its time ran out, so it may or may not have taken effect")
+        try:
+            output = await self._run(tool, call, row, tool.reconcile_call)
+        except Exception as error:
+            raise _OutcomeUnknown(f"and reconcile could not tell: {_said(error)}") from error
+        telemetry.log.info("tool_call_reconciled", tool=tool.name, attempt=row["attempts"], done=output is not None)
+        return output
+
+    async def _run(self, tool: Tool, call: CallTool, row: Row, function: Callable[..., Awaitable[T]]) -> T:
         context = ToolContext(
             run_id=call.run.run_id,
             thread_id=call.run.thread_id,
@@ -74,6 +93,7 @@ class ToolActivities:
             call_id=call.call_id,
             tool=tool.name,
             tenant=call.run.tenant,
+            original_call_id=row["repeats"],
             attempt=row["attempts"],
             deadline=datetime.now(UTC) + tool.policy.timeout,
             heartbeat=activity.heartbeat,
@@ -82,19 +102,51 @@ class ToolActivities:
         limit = asyncio.timeout(tool.policy.timeout.total_seconds())
         try:
             async with limit:
-                return await tool.call(row["arguments"], context)
+                return await function(row["arguments"], context)
         except TimeoutError as error:
             if not limit.expired():
                 raise
-            raise TimeoutError(f"it did not finish within {tool.policy.timeout.total_seconds():g} s") from error
+            raise _OutOfTime(f"it did not finish within {tool.policy.timeout.total_seconds():g} s") from error
 
-    def _failure(self, tool: Tool, error: Exception, attempts: int, began: float) -> ApplicationError:
-        said = _sayable(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__)
-        final = isinstance(error, tool.non_retryable) or attempts >= tool.policy.max_attempts
+    async def _failure(
+        self, tool: Tool, call: CallTool, error: Exception, attempts: int, began: float
+    ) -> ApplicationError:
+        """Take note of how the attempt ended and return what tells Temporal whether to try again."""
+        said = _said(error)
+        used_up = attempts - call.earlier_attempts >= tool.policy.max_attempts
+        if isinstance(error, _OutOfTime) and not tool.policy.retry_safe:
+            # What was given up may still take effect: the next attempt asks reconcile, or a person is asked.
+            if used_up or tool.reconcile is None:
+                return _unknown(tool, str(error), attempts)
+        else:
+            await self._database.write(
+                lambda connection: tool_calls.end_attempt(connection, call.run.run_id, call.call_id, attempts)
+            )
+        final = isinstance(error, tool.non_retryable) or used_up
         duration = timedelta(seconds=time.monotonic() - began)
         telemetry.tool_call_ended(tool.name, "failed" if final else "retried", duration)
         telemetry.log.warning("tool_call_failed", tool=tool.name, attempt=attempts, final=final, error=said)
-        return ApplicationError(said, attempts, type=type(error).__name__, non_retryable=final)
+        return ApplicationError(said, attempts, type=said.partition(":")[0], non_retryable=final)
+
+
+class _OutcomeUnknown(Exception):
+    """Nobody knows whether an earlier attempt took effect; the message ends the sentence that says so."""
+
+
+class _OutOfTime(TimeoutError):
+    """The handler did not finish within its timeout."""
+
+
+def _unknown(tool: Tool, why: str, attempts: int) -> ApplicationError:
+    telemetry.tool_call_ended(tool.name, OUTCOME_UNKNOWN, timedelta(0))
+    telemetry.log.warning("tool_call_outcome_unknown", tool=tool.name, attempt=attempts, error=why)
+    said = _sayable(f"The outcome of {tool.name!r} is unknown: {why}.")
+    return ApplicationError(said, attempts, type=OUTCOME_UNKNOWN, non_retryable=True)
+
+
+def _said(error: Exception) -> str:
+    kind = "TimeoutError" if isinstance(error, _OutOfTime) else type(error).__name__
+    return _sayable(f"{kind}: {error}" if str(error) else kind)
 
 
 def _sayable(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from temporalio.common import SearchAttributeKey
 
+from lockstitch.starter.escalations import Escalation
 from lockstitch.starter.identifiers import id_for_key
 
 THREAD_RUN = "ThreadRun"
@@ -55,7 +56,7 @@ RunStatus = Literal[
 OPEN_STATUSES: frozenset[RunStatus] = frozenset({"queued", "in_progress", "requires_action", "cancelling"})
 """A run with one of these goes on; with any other it has ended."""
 
-BackendName = Literal["local"]
+BackendName = Literal["local", "assistants"]
 
 MAX_INTEGER = 2_147_483_647
 """The largest number that every store keeps."""
@@ -253,9 +254,33 @@ class RunPolicy(BaseModel):
     """From the start of the workflow; a run that is still open then ends as ``expired``. The Assistants API
     expires a run ten minutes after it was created."""
 
-    on_tool_failure: Literal["error_output", "fail_run"] | None = None
-    """What a handler that failed for good means: an error output that the model sees, or the end of the run.
-    ``None`` leaves it to each tool's own policy."""
+    on_tool_failure: Literal["error_output", "fail_run", "escalate"] | None = None
+    """What a handler that failed for good means: an error output that the model sees, the end of the run, or a
+    question to a person. ``None`` leaves it to each tool's own policy."""
+
+    on_missing_handler: Literal["escalate", "wait"] = "escalate"
+    """What a call without a handler means: a person is asked, or it waits for outputs from outside until the run's
+    deadline. Runs that come in over HTTP wait, for there the client answers."""
+
+    decision_timeout: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=5)
+    """How long a call waits for a person. It ends early enough before the run's deadline that the run can still go
+    on with what follows; where people need hours, give the run a longer deadline too."""
+
+    on_unresolved: Literal["error_output", "cancel", "replace"] = "error_output"
+    """What happens to a call about which nobody decided in time: the model sees an error and goes on, the run is
+    cancelled, or a new run upstream takes its place (not with the backend ``local``, whose runs are ours)."""
+
+    queued_timeout: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=2)
+    """A run that the upstream left ``queued`` for so long hangs: it is cancelled and replaced."""
+
+    in_progress_timeout: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=5)
+    """The same for ``in_progress``, counted from the last sign of life."""
+
+    cancelling_timeout: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=1)
+    """How long a run may hang in ``cancelling`` before it is given up and counts as cancelled."""
+
+    max_replacements: Annotated[int, Field(ge=0)] = 2
+    """How often a run that expired, vanished or hangs upstream is replaced by a new one on the same thread."""
 
     max_rounds: Annotated[int, Field(ge=1)] = 100
     """Tool rounds after which the run fails: a model that never stops calling tools must not run for ever."""
@@ -284,11 +309,19 @@ class ThreadRunRequest(RunParameters):
     priority: Annotated[int, Field(ge=1, le=5)] = 3
     """1 is served first, 5 last."""
     policy: RunPolicy = Field(default_factory=RunPolicy)
+    adopted_run_id: Name | None = None
+    """A run of the backend that exists already, on the thread ``thread_id``: it is taken over as it stands."""
 
     @model_validator(mode="after")
     def _one_thread(self) -> "ThreadRunRequest":
         if (self.thread_id is None) == (self.messages is None):
             raise ValueError("give either the id of a thread or the messages of a new one")
+        if self.adopted_run_id is not None and self.thread_id is None:
+            raise ValueError("a run that is taken over is on a thread that exists: give its 'thread_id'")
+        if self.backend == "local" and self.policy.on_unresolved == "replace":
+            raise ValueError(
+                "runs of the backend 'local' are ours and cannot be replaced: choose another 'on_unresolved'"
+            )
         return self
 
 
@@ -335,15 +368,19 @@ class Usage(BaseModel):
     reasoning_tokens: int = 0
 
 
-ToolOutcome = Literal["succeeded", "invalid_arguments", "failed", "answered", "unanswered"]
+ToolOutcome = Literal[
+    "succeeded", "invalid_arguments", "failed", "answered", "reused", "denied", "unresolved", "unanswered"
+]
 
 
 class ToolCallReport(BaseModel):
     """What happened to one tool call.
 
     ``succeeded``: its handler returned; ``invalid_arguments``: the model was told what was wrong with them;
-    ``failed``: its handler failed for good; ``answered``: its output came from outside; ``unanswered``: the run
-    ended first. ``duration`` is the time of the last attempt of the handler, zero where none ran.
+    ``failed``: its handler failed for good; ``answered``: its output came from outside; ``reused``: a run that this
+    one replaced had computed it; ``denied``: it was not approved; ``unresolved``: nobody decided about it in time;
+    ``unanswered``: the run ended first. ``duration`` is the time of the last attempt of the handler, zero where none
+    ran.
     """
 
     call_id: str
@@ -352,6 +389,15 @@ class ToolCallReport(BaseModel):
     attempts: int = 0
     duration: timedelta = timedelta(0)
     error: str | None = None
+
+
+class UpstreamAttempt(BaseModel):
+    """One run upstream that carried, or tried to carry, this run; ``problem`` says why another took its place."""
+
+    upstream_id: str
+    began_at: datetime
+    ended_at: datetime | None = None
+    problem: str | None = None
 
 
 class RunSnapshot(BaseModel):
@@ -366,6 +412,8 @@ class RunSnapshot(BaseModel):
     needs_attention: bool = False
     pending_calls: list[PendingCall] = Field(default_factory=list)
     """The calls that wait for `Starter.answer`."""
+    escalations: list[Escalation] = Field(default_factory=list)
+    """What the run asked people, the newest last; those that are open wait for `Starter.decide`."""
     started_at: datetime | None = None
     ended_at: datetime | None = None
 
@@ -387,6 +435,9 @@ class ThreadRunResult(BaseModel):
     tool_calls: list[ToolCallReport] = Field(default_factory=list)
     last_error: LastError | None = None
     duration: timedelta = timedelta(0)
+    attempts: list[UpstreamAttempt] = Field(default_factory=list)
+    """The runs upstream, oldest first; more than one where a run was replaced."""
+    escalations: list[Escalation] = Field(default_factory=list)
 
 
 class RunEvent(BaseModel):

@@ -101,7 +101,9 @@ def test_the_policy_starts_with_the_documented_defaults_and_survives_json() -> N
         "backoff": 2.0,
         "max_interval": timedelta(seconds=30),
         "on_failure": "error_output",
-        "retry_safe": True,
+        "retry_safe": False,
+        "approval": False,
+        "approval_timeout": None,
         "task_queue": None,
     }
 
@@ -119,7 +121,7 @@ def test_a_policy_and_a_tool_cannot_be_changed() -> None:
         ({"timeout": timedelta(0)}, "timeout: Input should be greater than 0 seconds"),
         ({"max_attempts": 0}, "max_attempts: Input should be greater than or equal to 1"),
         ({"backoff": 0.5}, "backoff: Input should be greater than or equal to 1"),
-        ({"on_failure": "ignore"}, "on_failure: Input should be 'error_output' or 'fail_run'"),
+        ({"on_failure": "ignore"}, "on_failure: Input should be 'error_output', 'fail_run' or 'escalate'"),
         (
             {"initial_interval": timedelta(minutes=1)},
             "max_interval must not be shorter than initial_interval",

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from sqlalchemy import Connection
 
-from lockstitch.activities.backends.base import Progress
+from lockstitch.activities.backends.base import Patience, Progress
 from lockstitch.activities.backends.conversation import read_turn
 from lockstitch.activities.backends.local_turn import TurnWriter
 from lockstitch.activities.backends.metered import metered_turn
@@ -18,6 +18,7 @@ from lockstitch.assistants.store import event_log, runs, steps, threads, tool_ca
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
+from lockstitch.errors import UpstreamError
 from lockstitch.starter.contract import (
     OPEN_STATUSES,
     LastError,
@@ -51,8 +52,8 @@ class LocalBackend:
             run = await self._database.write(lambda connection: _create(connection, run_id, request))
         return _reference(run, request.tenant)
 
-    async def follow(self, run: RunRef, turn: int, attempt: int) -> AsyncGenerator[Progress, None]:
-        """Take model turn number ``turn``, unless it has been taken."""
+    async def follow(self, run: RunRef, turn: int, attempt: int, patience: Patience) -> AsyncGenerator[Progress, None]:
+        """Take model turn number ``turn``, unless it has been taken. Nothing hangs here, so no patience is needed."""
         next_turn = await self._database.read(lambda connection: _next_turn(connection, run.run_id, turn))
         if next_turn is None:
             return
@@ -75,6 +76,10 @@ class LocalBackend:
     async def retrieve(self, run: RunRef) -> RunStop:
         """Tell where the run stands."""
         return await self._database.read(lambda connection: _stop(connection, run))
+
+    async def replace(self, run: RunRef, request: ThreadRunRequest, number: int, patience: Patience) -> RunRef:
+        """Refuse: the runs here are our own, and none can vanish or hang."""
+        raise UpstreamError("A run of the backend 'local' cannot be replaced.", retryable=False)
 
     async def end(
         self, run: RunRef, status: Literal["cancelled", "failed", "expired"], last_error: LastError | None
@@ -144,7 +149,7 @@ def _submit(
     for output in outputs:
         tool_calls.record_output(connection, run_id, output.tool_call_id, output.output, "answered")
     for failure in failures:
-        tool_calls.record_output(connection, run_id, failure.call_id, f"Error: {failure.message}", "failed")
+        tool_calls.record_output(connection, run_id, failure.call_id, f"Error: {failure.message}", failure.outcome)
     runs.resume(connection, run_id, int(time.time()))
 
 
@@ -154,7 +159,13 @@ def _stop(connection: Connection, run: RunRef) -> RunStop:
         return RunStop(run=run, status="cancelled", last_error=_DELETED)
     if row["status"] in OPEN_STATUSES:  # what the run wrote is told once, at its end: a history has to stay small
         calls = _open_round(connection, row)
-        return RunStop(run=_reference(row, run.tenant), status=row["status"], calls=calls, usage=_usage(row["usage"]))
+        return RunStop(
+            run=_reference(row, run.tenant),
+            status=row["status"],
+            calls=calls,
+            usage=_usage(row["usage"]),
+            turns=row["turns"],
+        )
     message_ids = threads.message_ids_of_run(connection, run.run_id)
     text = threads.message_text(connection, message_ids[-1]) if message_ids else None
     return RunStop(

@@ -168,7 +168,23 @@ tool_calls = Table(
     Column("outcome", String(24)),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("duration_ms", Integer, nullable=False, server_default="0"),
+    # The run upstream that made the call; null where the run is our own.
+    Column("upstream_id", String(128)),
+    # The last attempt that told how it ended; where a later one began, nobody knows what that one did.
+    Column("ended_attempt", Integer, nullable=False, server_default="0"),
+    # The call of a replaced run that this one makes again, with the same function and arguments.
+    Column("repeats", String(128)),
     Index(None, "step_id"),
+)
+
+# The runs upstream that carry a run: number 0, and those that took its place.
+upstream_runs = Table(
+    "upstream_runs",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("thread_id", String(128), nullable=False),
+    Column("upstream_id", String(128), index=True),
 )
 
 run_logs = Table(

@@ -1,7 +1,9 @@
 """The tool calls of runs and what became of each. An output is written once and never changed."""
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
+from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -38,8 +40,67 @@ def get(connection: Connection, run_id: str, call_id: str) -> Row | None:
 
 
 def begin_attempt(connection: Connection, run_id: str, call_id: str) -> Row | None:
-    """Count one more attempt of a handler and return the call; a call that has an output is left as it is."""
+    """Count one more attempt of a handler and return the call; a call that has an output is left as it is.
+
+    The attempt is taken for one whose outcome is unknown until `end_attempt` or `settle` tells how it ended.
+    """
     return _BEGIN_ATTEMPT.one(connection, {"run": run_id, "call": call_id}) or get(connection, run_id, call_id)
+
+
+def end_attempt(connection: Connection, run_id: str, call_id: str, attempt: int) -> None:
+    """Take note that the attempt failed, so that its outcome is known."""
+    rows.overwrite(connection, tool_calls, {"run_id": run_id, "call_id": call_id}, {"ended_attempt": attempt})
+
+
+def earlier_outcome_is_unknown(call: Row) -> bool:
+    """Tell of a call whose attempt has begun whether it is unknown what the attempt before did."""
+    return bool(call["ended_attempt"] < call["attempts"] - 1)
+
+
+def recognise_repeats(connection: Connection, run_id: str, upstream_id: str) -> list[str]:
+    """Find the calls of a run upstream that repeat calls of a run whose place it took, and reuse what is known.
+
+    The same function with the same arguments is the same work, each call of the replaced run counting once: an output
+    is taken over, and where none is, what is known of the attempts. Returns the ids of the calls that got an output.
+    """
+    calls = rows.find(connection, tool_calls, "position", run_id=run_id)
+    known = {call["repeats"] for call in calls if call["repeats"]}
+    earlier = [call for call in calls if call["upstream_id"] != upstream_id and call["call_id"] not in known]
+    reused = []
+    for call in calls:
+        if call["upstream_id"] != upstream_id or call["repeats"] or call["output"] is not None:
+            continue
+        original = next((it for it in earlier if _work(it) == _work(call) and _is_worth_knowing(it)), None)
+        if original is None:
+            continue
+        earlier.remove(original)
+        _take_over(connection, call, original)
+        if original["outcome"] in _REUSABLE:
+            reused.append(call["call_id"])
+    return reused
+
+
+_REUSABLE = ("succeeded", "answered", "reused")
+
+
+def _work(call: Row) -> tuple[str, str]:
+    try:
+        return call["name"], json.dumps(json.loads(call["arguments"]), sort_keys=True)
+    except ValueError:  # a model may write what is no JSON; then the text itself has to be the same
+        return call["name"], call["arguments"]
+
+
+def _is_worth_knowing(call: Row) -> bool:
+    return call["outcome"] in _REUSABLE or (call["output"] is None and call["attempts"] > 0)
+
+
+def _take_over(connection: Connection, call: Row, original: Row) -> None:
+    values: dict[str, Any] = {"repeats": original["repeats"] or original["call_id"]}
+    if original["outcome"] in _REUSABLE:
+        values |= {"output": original["output"], "outcome": "reused"}
+    else:
+        values |= {name: original[name] for name in ("attempts", "ended_attempt")}
+    rows.overwrite(connection, tool_calls, {"run_id": call["run_id"], "call_id": call["call_id"]}, values)
 
 
 def record_output(

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import pytest
 
-from lockstitch.activities.backends.base import Backend
+from lockstitch.activities.backends.base import Backend, Patience
 from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.event_recorder import EventRecorder
 from lockstitch.activities.messages import CallFailure, EndRun, RunRef, RunStop
@@ -61,7 +61,7 @@ class Upstream:
         """Follow a turn to its end, or until it has told ``break_after`` things, and record what it told."""
         async with (
             EventRecorder(self.database, run.run_id, attempt) as recorder,
-            aclosing(self.backend.follow(run, turn, attempt)) as progress,
+            aclosing(self.backend.follow(run, turn, attempt, Patience())) as progress,
         ):
             told = 0
             async for happened in progress:

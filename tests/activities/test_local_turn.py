@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from lockstitch.activities.backends.base import Patience
 from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.event_recorder import EventRecorder
 from lockstitch.assistants.model.turn import (
@@ -53,7 +54,7 @@ def take_turn(database):
         backend = LocalBackend(database, Sayings(events), handled=())
         run = await backend.create("run_1", request)
         async with EventRecorder(database, "run_1", attempt=1) as recorder:
-            async for progress in backend.follow(run, turn=1, attempt=1):
+            async for progress in backend.follow(run, 1, 1, Patience()):
                 await recorder.record(progress)
         return await backend.retrieve(run)
 

@@ -169,7 +169,7 @@ async def test_a_sync_handler_runs_in_a_thread_and_may_send_heartbeats(call):
 async def test_a_handler_that_takes_too_long_is_stopped_and_tried_again(call):
     stopped = asyncio.Event()
 
-    @tool(timeout=timedelta(milliseconds=30))
+    @tool(timeout=timedelta(milliseconds=30), retry_safe=True)
     async def slow() -> str:
         try:
             await asyncio.Event().wait()

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from lockstitch.activities import messages
-from lockstitch.starter import contract
+from lockstitch.starter import contract, escalations
 from lockstitch.starter.contract import RunEvent, RunSnapshot, ThreadRunRequest, ThreadRunResult
 from lockstitch.tool_policy import ToolPolicy
 
@@ -75,7 +75,10 @@ def models(module: object) -> list[type[BaseModel]]:
 # Fields that a message has had from the beginning and cannot do without. New fields need a default: a message that
 # was written before the field existed must still be read.
 REQUIRED = {
-    "Answer": set(), "Attachment": {"file_id"}, "BuiltInTool": {"type"}, "CallFailure": {"call_id", "message"},
+    "Answer": set(), "Decision": {"escalation_id", "action"},
+    "Escalation": {"id", "run_id", "call_id", "tool", "reason", "detail", "opened_at", "deadline", "on_deadline"},
+    "ReplaceRun": {"run", "request", "number", "reason"}, "UpstreamAttempt": {"upstream_id", "began_at"},
+    "Attachment": {"file_id"}, "BuiltInTool": {"type"}, "CallFailure": {"call_id", "message"},
     "CallTool": {"run", "call_id", "name"}, "CodeInterpreterParam": {"type"}, "EndRun": {"run", "status"},
     "FileSearchParam": {"type"}, "FunctionDefinition": {"name"}, "FunctionToolParam": {"type", "function"},
     "ImageFile": {"file_id"}, "ImageFilePart": {"type", "image_file"}, "ImageUrl": {"url"},
@@ -92,7 +95,9 @@ REQUIRED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("model", [*models(contract), *models(messages), ToolPolicy], ids=lambda model: model.__name__)
+@pytest.mark.parametrize(
+    "model", [*models(contract), *models(escalations), *models(messages), ToolPolicy], ids=lambda model: model.__name__
+)
 def test_every_field_but_the_first_ones_has_a_default(model):
     fields = model.model_fields.items()
     required = {name for name, field in fields if field.default is PydanticUndefined and not field.default_factory}

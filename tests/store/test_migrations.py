@@ -11,7 +11,11 @@ from sqlalchemy import Connection, inspect, text
 
 from lockstitch.assistants.store import migrations
 from lockstitch.assistants.store.database import Database
-from lockstitch.assistants.store.migrations.versions import v0001_first_tables, v0002_webhook_deliveries
+from lockstitch.assistants.store.migrations.versions import (
+    v0001_first_tables,
+    v0002_webhook_deliveries,
+    v0003_replaced_runs,
+)
 from lockstitch.assistants.store.schema import metadata
 from lockstitch.errors import StoreUnavailable
 
@@ -70,6 +74,7 @@ async def test_upgrading_twice_changes_nothing(database):
 async def test_downgrading_takes_every_table_away(database):
     def downgrade(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
+            v0003_replaced_runs.downgrade()
             v0002_webhook_deliveries.downgrade()
             v0001_first_tables.downgrade()
 

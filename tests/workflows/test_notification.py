@@ -26,7 +26,7 @@ from lockstitch.starter.identifiers import new_id
 from lockstitch.starter.payloads import data_converter
 from lockstitch.tests.webhook_receiver import SECRET, receiving
 from lockstitch.tools import ToolRegistry
-from lockstitch.worker import build_workers, sandbox
+from lockstitch.worker import build_workers
 from lockstitch.workflows.notification import DeliverNotification
 
 QUEUE = "notifications"
@@ -64,7 +64,7 @@ async def receiver():
 
 
 @pytest.fixture
-async def start(skipping, database):
+async def start(skipping, database, workflow_sandbox):
     """Start the delivery of a notification by a worker with this webhook, and return the workflow's handle."""
     async with AsyncExitStack() as stack:
 
@@ -75,7 +75,7 @@ async def start(skipping, database):
                 task_queue=QUEUE,
                 workflows=[DeliverNotification],
                 activities=[NotificationActivities(database, hook, None).deliver_notification],
-                workflow_runner=sandbox(),
+                workflow_runner=workflow_sandbox,
             )
             await stack.enter_async_context(worker)
             return await skipping.client.start_workflow(
@@ -162,7 +162,7 @@ async def test_without_a_webhook_it_ends_and_says_so(start, database):
     assert await attempts(database) == []
 
 
-async def test_an_attempt_that_breaks_before_it_can_count_itself_is_given_up_in_the_end_too(skipping):
+async def test_an_attempt_that_breaks_before_it_can_count_itself_is_given_up_in_the_end_too(skipping, workflow_sandbox):
     """The policy of the workflow alone holds then."""
 
     @activity.defn(name="deliver_notification")
@@ -175,7 +175,7 @@ async def test_an_attempt_that_breaks_before_it_can_count_itself_is_given_up_in_
         task_queue=QUEUE,
         workflows=[DeliverNotification],
         activities=[broken],
-        workflow_runner=sandbox(),
+        workflow_runner=workflow_sandbox,
     ):
         handle = await skipping.client.start_workflow(
             DeliverNotification.run, notification, id=notification.workflow_id, task_queue=QUEUE
@@ -200,14 +200,14 @@ async def test_a_notification_can_be_cancelled(start, receiver, eventually):
     assert isinstance(ended.value.cause, CancelledError)
 
 
-async def test_the_history_replays_and_tells_in_words_what_it_does(start, receiver):
+async def test_the_history_replays_and_tells_in_words_what_it_does(start, receiver, workflow_sandbox):
     receiver.answers = [Response(status_code=503)]
     handle = await start(webhook(receiver.url))
     await handle.result()
     history = await handle.fetch_history()
 
     await Replayer(
-        workflows=[DeliverNotification], data_converter=data_converter, workflow_runner=sandbox()
+        workflows=[DeliverNotification], data_converter=data_converter, workflow_runner=workflow_sandbox
     ).replay_workflow(history)
     [scheduled] = [it for it in history.events if it.HasField("activity_task_scheduled_event_attributes")]
     assert b"Tell a person: escalation opened, approval of refund_order" in scheduled.user_metadata.summary.data
