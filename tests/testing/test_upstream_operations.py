@@ -257,3 +257,29 @@ async def test_requests_that_the_api_refuses_are_refused(upstream, http, asking)
     with pytest.raises(NotFoundError, match="No assistant found with id 'asst_x'"):
         await asking.runs.create(asking.thread_id, assistant_id="asst_x")
     assert [run["id"] for run in upstream.runs()] == []
+
+
+async def test_a_turn_that_was_under_way_when_the_server_stopped_is_taken_again(ask, tmp_path):
+    file = tmp_path / "state.db"
+    async with AssistantsUpstream([{"say": "One two", "delta_delay_seconds": 1000}], state_file=file) as upstream:
+        asking = await ask(upstream)
+        stream = await asking.create(stream=True)
+        await anext(event async for event in stream if event.event == "thread.message.delta")
+        await stream.close()
+
+    async with AssistantsUpstream([{"say": "One two"}], state_file=file) as upstream:
+        [run] = upstream.runs()
+        await upstream.reached(run["id"], "completed")
+        said = [message["content"][0]["text"]["value"] for message in upstream.messages(run["thread_id"])]
+        steps = [step["status"] for step in upstream.steps(run["id"])]
+
+    assert (said, steps) == (["Well?", "One two"], ["completed"])
+
+
+async def test_a_server_in_a_thread_is_waited_for_and_commanded_from_another(ask):
+    with AssistantsUpstream([{"say": "One"}], faults=[StayQueued()]) as upstream:
+        asking = await ask(upstream)
+        run = await asking.create()
+        assert (await upstream.journal.received("create_run")).run_id == run.id
+        upstream.resume(run.id)
+        assert (await upstream.reached(run.id, "completed"))["id"] == run.id
