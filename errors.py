@@ -10,6 +10,7 @@
     |-- TemporalUnreachable      no Temporal server answers at the address
     |-- StoreUnavailable         the database cannot be opened or written
     |-- ModelScriptInvalid       a model script that cannot be read
+    |-- FaultInvalid             a fault for the testing server that cannot be read
     |-- ToolError
     |   |-- ToolSignatureUnsupported   a handler whose signature has no JSON schema
     |   |-- ToolNameTaken              two handlers with one name
@@ -103,6 +104,14 @@ class ModelScriptInvalid(LockstitchError):
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"The model script {path} cannot be used: {problem}")
         self.path = path
+
+
+class FaultInvalid(LockstitchError):
+    """A fault for the testing server that cannot be read."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"The fault {name!r} cannot be used: {problem}.")
+        self.name = name
 
 
 class ToolError(LockstitchError):

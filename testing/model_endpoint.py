@@ -16,7 +16,7 @@ import logging
 import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from starlette.applications import Starlette
@@ -202,17 +202,27 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serve(app: ASGIApp) -> AsyncIterator[str]:
-    """Serve an ASGI app on a free port of 127.0.0.1, in this event loop and with uvicorn's logs off.
+async def serve(
+    app: ASGIApp, *, port: int = 0, protocol: type[asyncio.Protocol] | Literal["auto"] = "auto"
+) -> AsyncIterator[str]:
+    """Serve an ASGI app on 127.0.0.1, in this event loop and with uvicorn's logs off.
 
-    Gives ``http://127.0.0.1:<port>``; answers that are on the way at the end are broken off.
+    Gives ``http://127.0.0.1:<port>``, a free port unless one is named; ``protocol`` is a class of uvicorn's. Answers
+    that are on the way at the end are broken off.
     """
     # Named as TCP: asyncio leaves Nagle's algorithm on, 40 ms per answer, where a socket's protocol is 0.
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
         listener.listen(2048)
         config = uvicorn.Config(
-            app, log_config=None, log_level=_SILENT, access_log=False, ws="none", timeout_graceful_shutdown=0
+            app,
+            http=protocol,
+            log_config=None,
+            log_level=_SILENT,
+            access_log=False,
+            ws="none",
+            timeout_graceful_shutdown=0,
         )
         server = _Server(config)
         task = asyncio.create_task(server.serve(sockets=[listener]))
