@@ -98,7 +98,7 @@ def build_workers(
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
     notify = NotificationActivities(database, _webhook(config), _decision_links(config)).deliver_notification
-    activities: list[Callable[..., Any]] = [runs.start_run, runs.submit_tool_outputs, runs.end_run, notify, *calls]
+    activities: list[Callable[..., Any]] = [*runs.activities(), notify, *calls]
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [
         build_worker(client, config, config.task_queue, activities, [ThreadRun, DeliverNotification], workflow_runner),

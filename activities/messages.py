@@ -58,6 +58,11 @@ class CallFailure(BaseModel):
     message: str
     outcome: Literal["failed", "denied", "unresolved"] = "failed"
 
+    @property
+    def output(self) -> str:
+        """What the model reads."""
+        return f"Denied: {self.message}" if self.outcome == "denied" else f"Error: {self.message}"
+
 
 class SubmitToolOutputs(BaseModel):
     """Give a run the outputs of its round and follow it to its next stop.

@@ -1,7 +1,8 @@
 """Start, follow, answer and end a run: the activities of every backend."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import aclosing, asynccontextmanager
+from typing import Any
 
 import openai
 from temporalio import activity
@@ -27,6 +28,10 @@ class RunActivities:
         self._database = database
         self._backends = backends
         self._tools = tools
+
+    def activities(self) -> list[Callable[..., Any]]:
+        """Return the activities, to be given to a worker."""
+        return [self.start_run, self.submit_tool_outputs, self.replace_run, self.read_run, self.end_run]
 
     @activity.defn(name="start_run")
     async def start_run(self, start: StartRun) -> RunStop:

@@ -9,17 +9,23 @@ broken off, and every request is written down::
         ...
         assert upstream.journal.accepted(run.id) == {"call_1": 1}
 
+It may also be entered as ``with``, for code without an event loop: it then runs in a thread of its own, and its
+methods may be called from any.
+
 Nothing waits for time to pass and no run expires by itself, so that a test that skips time finds what it left. As
 a process of its own: ``python -m lockstitch.testing.assistants_upstream --help``.
 """
 
+import asyncio
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from lockstitch.assistants import objects
 from lockstitch.assistants.model.offline import OfflineModel
@@ -74,11 +80,13 @@ __all__ = [
     "WrongThreadLock",
 ]
 
+Result = TypeVar("Result")
+
 Script = Sequence[ScriptedTurn | dict[str, Any]]
 
 
 class AssistantsUpstream:
-    """The server; it listens while it is entered as ``async with``."""
+    """The server; it listens while it is entered, as ``async with`` or ``with``."""
 
     def __init__(
         self,
@@ -108,18 +116,22 @@ class AssistantsUpstream:
             self._state, self._lifecycle, self._connections, poll_after=poll_after, expire_by_clock=expire_by_clock
         )
         if is_new:  # else the faults that are left are those of the file
-            self.inject(*faults)
+            self._reception.inject(tuple(faults))
         self._operations = Operations(self._state, self._lifecycle, lambda: int(now()), int(lifetime.total_seconds()))
         self._api_key = api_key
         self._port = port
         self._origin: str | None = None
         self._stack = AsyncExitStack()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._left = asyncio.Event()
+        self._thread: threading.Thread | None = None
 
     def __repr__(self) -> str:
-        runs, faults = len(self._state.runs), len(self.planned_faults)
+        runs, faults = len(self._state.runs), len(self._reception.plan.as_json())
         return f"AssistantsUpstream({self._origin or 'not started'}, runs={runs}, planned_faults={faults})"
 
     async def __aenter__(self) -> Self:
+        self._loop = asyncio.get_running_loop()
         app = upstream_app(self._reception, self._operations, control_routes(self), self._api_key)
         self._stack.callback(self._state.close)
         self._stack.push_async_callback(self._lifecycle.aclose)
@@ -132,6 +144,42 @@ class AssistantsUpstream:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._stack.aclose()
+        self._loop = None
+
+    def __enter__(self) -> Self:
+        started: Future[None] = Future()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run(started)), name="assistants-upstream")
+        self._thread.start()
+        started.result()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._thread is not None:
+            self._do(self._left.set)
+            self._thread.join()
+            self._thread = None
+
+    async def _run(self, started: Future[None]) -> None:
+        try:
+            async with self:
+                started.set_result(None)
+                await self._left.wait()
+        except Exception as error:
+            if started.done():
+                raise
+            started.set_exception(error)  # whoever enters is told why the server does not listen
+
+    def _do(self, act: Callable[[], Result]) -> Result:
+        """Do something where the server runs, whatever thread asks for it."""
+        if self._loop is None or self._thread in (None, threading.current_thread()):
+            return act()
+
+        async def acted() -> Result:
+            return act()
+
+        return asyncio.run_coroutine_threadsafe(acted(), self._loop).result()
 
     @property
     def origin(self) -> str:
@@ -153,20 +201,20 @@ class AssistantsUpstream:
 
     def inject(self, *faults: Fault) -> None:
         """Let these happen as well; they count the requests from now on."""
-        self._reception.inject(faults)
+        self._do(lambda: self._reception.inject(faults))
 
     def clear_faults(self) -> None:
         """Let nothing more happen; runs that are held stay so."""
-        self._reception.clear_faults()
+        self._do(self._reception.clear_faults)
 
     @property
     def planned_faults(self) -> list[dict[str, Any]]:
         """The faults with how many requests fitted each (``fitted``) and how many it ``happened`` to."""
-        return self._reception.plan.as_json()
+        return self._do(self._reception.plan.as_json)
 
     def release_answers(self) -> None:
         """Send the answers that a `DelayAnswer` without a ``delay`` holds."""
-        self._reception.release_answers()
+        self._do(self._reception.release_answers)
 
     def set_poll_after(self, poll_after: timedelta | None) -> None:
         """Send another ``openai-poll-after-ms``, or none."""
@@ -176,29 +224,27 @@ class AssistantsUpstream:
 
     def resume(self, run_id: str) -> None:
         """Let a run go on that is held in ``queued`` or ``in_progress``."""
-        self._lifecycle.resume(self._row(run_id))
+        self._do(lambda: self._lifecycle.resume(self._row(run_id)))
 
     def expire(self, run_id: str) -> None:
         """Expire an open run, with its open step and message."""
-        self._lifecycle.end(self._row(run_id), "expired")
+        self._end(run_id, "expired")
 
     def cancel_done(self, run_id: str) -> None:
         """Let a run be ``cancelled`` that hangs in ``cancelling``."""
-        self._lifecycle.cancel_done(self._row(run_id))
+        self._do(lambda: self._lifecycle.cancel_done(self._row(run_id)))
 
     def complete(self, run_id: str) -> None:
         """Complete an open run, even one that is being cancelled."""
-        self._lifecycle.end(self._row(run_id), "completed")
+        self._end(run_id, "completed")
 
     def fail(self, run_id: str, code: str = "server_error", message: str = "Sorry, something went wrong.") -> None:
         """Fail an open run."""
-        self._lifecycle.end(self._row(run_id), "failed", last_error={"code": code, "message": message})
+        self._end(run_id, "failed", last_error={"code": code, "message": message})
 
     def lose(self, run_id: str) -> None:
         """Let a run vanish: it is not found any more."""
-        self._row(run_id)["lost"] = True
-        self._state.changed("run", run_id)
-        self._state.commit()
+        self._do(lambda: self._lifecycle.lose(self._row(run_id)))
 
     # --- the truth
 
@@ -221,7 +267,7 @@ class AssistantsUpstream:
         """Return the runs, oldest first, with this status, on this thread, and with at least this metadata."""
         return [
             objects.run(run)
-            for run in self._state.runs.values()
+            for run in self._do(lambda: list(self._state.runs.values()))
             if status in (None, run["status"])
             and thread_id in (None, run["thread_id"])
             and (metadata or {}).items() <= run["metadata"].items()
@@ -241,6 +287,9 @@ class AssistantsUpstream:
         row = self._row(run_id)
         await self._lifecycle.changes.until(lambda: row if row["status"] in statuses else None)
         return self.run(run_id)
+
+    def _end(self, run_id: str, status: RunStatus, **values: Any) -> None:
+        self._do(lambda: self._lifecycle.end(self._row(run_id), status, **values))
 
     def _row(self, run_id: str) -> Row:
         if run_id not in self._state.runs:

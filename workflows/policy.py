@@ -1,7 +1,7 @@
 """Retries and time limits, as values for Temporal; pure."""
 
-from datetime import timedelta
-from typing import TypedDict
+from datetime import datetime, timedelta
+from typing import Literal, TypedDict
 
 from temporalio.common import RetryPolicy
 
@@ -22,7 +22,18 @@ UPSTREAM_FIRST_RETRY = timedelta(milliseconds=500)
 UPSTREAM_LONGEST_WAIT = timedelta(seconds=30)
 """A `retry-after` of the upstream goes before both."""
 
-ENDING_TIMEOUT = timedelta(seconds=30)
+READING_TIMEOUT = timedelta(seconds=30)
+
+ENDING_TIMEOUT = timedelta(seconds=90)
+ENDING_GIVEN_UP = timedelta(minutes=10)
+"""An upstream that is out of reach for so long after a run had to end is left alone; here the run ends."""
+
+DECISION_MARGIN = timedelta(seconds=30)
+"""What is left of a run's time, at most, when nobody decides about a call any more: so long may the model take for an
+answer without the call's output. It is a tenth of the run's time where that is shorter."""
+
+CONTINUE_AFTER_EVENTS = 2000
+"""A longer history is left behind between two rounds; Temporal's limit is 51,200 events."""
 
 NOTIFICATION_TIMEOUT = timedelta(seconds=30)
 NOTIFICATION_HEARTBEAT = timedelta(seconds=10)
@@ -66,10 +77,24 @@ def tool_limits(tool: ToolPolicy, policy: RunPolicy, time_left: timedelta) -> Li
     )
 
 
-def ending_limits(policy: RunPolicy) -> Limits:
-    """Return the limits of the activity that ends a run: it is tried until it succeeds, for a run must end."""
+def reading_limits(policy: RunPolicy, time_left: timedelta) -> Limits:
+    """Return the limits of the activity that reads a run again."""
     return Limits(
-        schedule_to_close_timeout=None,
+        schedule_to_close_timeout=time_left,
+        start_to_close_timeout=READING_TIMEOUT,
+        heartbeat_timeout=policy.heartbeat_timeout,
+        retry_policy=RetryPolicy(
+            initial_interval=UPSTREAM_FIRST_RETRY,
+            maximum_interval=UPSTREAM_LONGEST_WAIT,
+            maximum_attempts=policy.upstream_attempts,
+        ),
+    )
+
+
+def ending_limits(policy: RunPolicy) -> Limits:
+    """Return the limits of the activity that ends a run: it has a time of its own, for a run must end."""
+    return Limits(
+        schedule_to_close_timeout=ENDING_GIVEN_UP,
         start_to_close_timeout=ENDING_TIMEOUT,
         heartbeat_timeout=policy.heartbeat_timeout,
         retry_policy=RetryPolicy(initial_interval=UPSTREAM_FIRST_RETRY, maximum_interval=UPSTREAM_LONGEST_WAIT),
@@ -90,6 +115,17 @@ def notification_limits() -> Limits:
     )
 
 
-def fails_the_run(tool: ToolPolicy, policy: RunPolicy) -> bool:
-    """Tell whether a handler that failed for good ends the run."""
-    return (policy.on_tool_failure or tool.on_failure) == "fail_run"
+def on_failure(tool: ToolPolicy, policy: RunPolicy) -> Literal["error_output", "fail_run", "escalate"]:
+    """Return what a handler that failed for good means for the run."""
+    return policy.on_tool_failure or tool.on_failure
+
+
+def decision_deadline(policy: RunPolicy, now: datetime, run_deadline: datetime, patience: timedelta | None) -> datetime:
+    """Return until when a person may decide: after ``patience``, but early enough for the run to go on after it."""
+    margin = min(DECISION_MARGIN, policy.deadline / 10)
+    return min(now + (patience or policy.decision_timeout), run_deadline - margin)
+
+
+def history_is_long(events: int) -> bool:
+    """Tell whether a run should leave its history behind before its next round."""
+    return events >= CONTINUE_AFTER_EVENTS

@@ -9,17 +9,25 @@ from lockstitch.starter.contract import OPEN_STATUSES, RunStatus
 RUNS_STARTED = "lockstitch_runs_started"
 RUNS_FINISHED = "lockstitch_runs_finished"
 RUN_DURATION = "lockstitch_run_duration_seconds"
+LADDER_RUNGS = "lockstitch_ladder_rungs"
+ESCALATIONS_OPENED = "lockstitch_escalations_opened"
+ESCALATIONS_CLOSED = "lockstitch_escalations_closed"
 RUN_STATUS_DURATION = "lockstitch_run_status_duration_seconds"
 
 
 class RunClock:
-    """Measures one run: how long it takes, and how long it stays in each status."""
+    """Measures one run: how long it takes, and how long it stays in each status.
 
-    def __init__(self, backend: str) -> None:
+    ``began`` is when it began, where an earlier execution of the workflow counted that already.
+    """
+
+    def __init__(self, backend: str, status: RunStatus = "queued", began: datetime | None = None) -> None:
         self._meter = workflow.metric_meter().with_additional_attributes({"backend": backend})
-        self._began = self._since = workflow.now()
-        self._status: RunStatus = "queued"
-        self._meter.create_counter(RUNS_STARTED, "Runs that workers took up.").add(1)
+        self._since = workflow.now()
+        self._status: RunStatus = status
+        if began is None:
+            self._meter.create_counter(RUNS_STARTED, "Runs that workers took up.").add(1)
+        self.began = began or self._since
 
     @property
     def since(self) -> datetime:
@@ -44,4 +52,25 @@ class RunClock:
         finished = {"status": status}
         self._meter.create_counter(RUNS_FINISHED, "Runs that ended.").add(1, finished)
         duration = self._meter.create_histogram_float(RUN_DURATION, "Time from the start of runs to their end.", "s")
-        duration.record((now - self._began).total_seconds(), finished)
+        duration.record((now - self.began).total_seconds(), finished)
+
+
+class LadderMeter:
+    """Counts the rungs that the calls of a run climb, and what people are asked."""
+
+    def __init__(self, backend: str) -> None:
+        self._meter = workflow.metric_meter().with_additional_attributes({"backend": backend})
+
+    def climbed(self, rung: str) -> None:
+        """Count a step up the ladder: ``read_again``, ``ask_a_person``, ``retry``, or what the policy says last."""
+        counter = self._meter.create_counter(LADDER_RUNGS, "Rungs that tool calls and runs climbed.")
+        counter.add(1, {"rung": rung})
+
+    def opened(self, reason: str) -> None:
+        """Count a question to a person."""
+        self._meter.create_counter(ESCALATIONS_OPENED, "Escalations that were opened.").add(1, {"reason": reason})
+
+    def closed(self, reason: str, by: str) -> None:
+        """Count what became of one: an action, or what closed it without a decision."""
+        counter = self._meter.create_counter(ESCALATIONS_CLOSED, "Escalations that were closed.")
+        counter.add(1, {"reason": reason, "by": by})

@@ -1,8 +1,8 @@
 """What a run knows about itself and which step may follow; pure, so that a table can test it."""
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Literal
 
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop, ToolCallDone
 from lockstitch.starter.contract import (
@@ -15,7 +15,9 @@ from lockstitch.starter.contract import (
     ThreadRunResult,
     ToolCallReport,
     ToolOutput,
+    UpstreamAttempt,
 )
+from lockstitch.workflows.carried_run import CarriedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +26,18 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
-class Fail:
-    """The run cannot go on and is ended as ``failed``."""
+class End:
+    """The run cannot or must not go on and is ended."""
 
-    error: LastError
+    status: Literal["cancelled", "failed", "expired"]
+    error: LastError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Replace:
+    """The run upstream will not go on: another takes its place."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +50,9 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class SettleCalls:
-    """Calls are open: call the handlers of some, wait for outputs from outside for the others."""
+    """Calls are open: each is settled, by its handler, from outside, or by a person."""
 
-    to_handle: tuple[RequestedCall, ...]
-    to_wait_for: tuple[RequestedCall, ...]
+    calls: tuple[RequestedCall, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +60,7 @@ class AwaitEnd:
     """The upstream is ending the run; whoever asked for that tells the workflow too."""
 
 
-Step = Finish | Fail | Submit | SettleCalls | AwaitEnd
+Step = Finish | End | Replace | Submit | SettleCalls | AwaitEnd
 
 
 @dataclass(slots=True)
@@ -65,21 +74,39 @@ class RunState:
     stop: RunStop | None = None
     reports: dict[str, ToolCallReport] = field(default_factory=dict)
     """Of every call of the run, by call id, in the order in which they were made."""
+    attempts: list[UpstreamAttempt] = field(default_factory=list)
+    """The runs upstream, the one that carries the run last."""
     outputs: dict[str, ToolOutput] = field(default_factory=dict)
     """Outputs from outside that the run does not have yet."""
     failures: dict[str, CallFailure] = field(default_factory=dict)
     """Of this round."""
     open_calls: dict[str, RequestedCall] = field(default_factory=dict)
     """Of this round."""
-    fatal: LastError | None = None
+    verdict: End | Replace | None = None
+    """What was decided about the whole run while a call was being settled."""
+    moved_on: RunStop | None = None
+    """Where the run stands upstream, if it went on without this round."""
     early_answers: list[Answer] = field(default_factory=list)
     """Answers that overtook the news of the stop that they belong to."""
 
-    def stopped(self, stop: RunStop) -> None:
+    @classmethod
+    def carried_on(cls, run_id: str, carried: CarriedRun) -> "RunState":
+        """Return the state that an earlier execution of the workflow left behind."""
+        state = cls(run_id, turn=carried.turn, attempts=list(carried.attempts))
+        state.reports = {report.call_id: report for report in carried.reports}
+        state.early_answers = list(carried.early_answers)
+        state._take(carried.stop)
+        return state
+
+    def stopped(self, stop: RunStop, now: datetime) -> None:
         """The upstream came to a stop after one more turn."""
+        self.turn = max(self.turn + 1, stop.turns)
+        self._count_attempt(stop, now)
+        self._take(stop)
+
+    def _take(self, stop: RunStop) -> None:
         self.run, self.stop, self.status = stop.run, stop, stop.status
-        self.turn += 1
-        self.outputs, self.failures = {}, {}
+        self.outputs, self.failures, self.verdict, self.moved_on = {}, {}, None, None
         self.open_calls = {call.call_id: call for call in stop.calls if call.outcome is None}
         for call in stop.calls:
             outcome = call.outcome or "unanswered"
@@ -87,6 +114,13 @@ class RunState:
         early, self.early_answers = self.early_answers, []
         for answer in early:
             self.answered(answer)
+
+    def _count_attempt(self, stop: RunStop, now: datetime) -> None:
+        if not self.attempts or self.attempts[-1].upstream_id != stop.run.upstream_id:
+            began_at = self.attempts[-1].ended_at or now if self.attempts else now
+            self.attempts.append(UpstreamAttempt(upstream_id=stop.run.upstream_id, began_at=began_at))
+        ended_at = now if stop.broken or stop.status not in OPEN_STATUSES else None
+        self.attempts[-1] = self.attempts[-1].model_copy(update={"ended_at": ended_at, "problem": stop.broken})
 
     def handled(self, done: ToolCallDone) -> None:
         """A handler's output is in the store."""
@@ -98,13 +132,10 @@ class RunState:
             error=done.error,
         )
 
-    def handler_failed(self, call: RequestedCall, error: str, attempts: int, *, fatal: bool) -> None:
-        """A handler failed for good; ``fatal`` says that the run must end."""
-        if not self._settle(call.call_id, outcome="failed", attempts=attempts, error=error):
-            return
-        self.failures[call.call_id] = CallFailure(call_id=call.call_id, message=error)
-        if fatal:
-            self.fatal = LastError(code="server_error", message=f"The tool {call.name!r} failed: {error}")
+    def failed(self, failure: CallFailure, attempts: int = 0) -> None:
+        """A call gets no output; the model reads why."""
+        if self._settle(failure.call_id, outcome=failure.outcome, attempts=attempts, error=failure.message):
+            self.failures[failure.call_id] = failure
 
     def answered(self, answer: Answer) -> None:
         """Outputs came from outside; those for calls that have one already change nothing."""
@@ -127,22 +158,58 @@ class RunState:
         self.reports[call_id] = self.reports[call_id].model_copy(update=report)
         return True
 
+    def read_again(self, call_id: str, stop: RunStop) -> bool:
+        """Take note of what the upstream says of a call, and tell whether the call still waits for an output."""
+        if stop.broken or stop.status not in OPEN_STATUSES:
+            self.moved_on = stop
+            return False
+        found = next((call for call in stop.calls if call.call_id == call_id), None)
+        if found is None:
+            self.moved_on = stop
+            return False
+        if found.outcome is not None:
+            self._settle(call_id, outcome=found.outcome)
+        return call_id in self.open_calls
+
     @property
     def round_is_over(self) -> bool:
-        """Whether nothing of the round is left to wait for."""
-        return self.fatal is not None or not self.open_calls
+        """Whether nothing of the round is left to wait for, whatever its handlers are doing."""
+        return isinstance(self.verdict, End) or not self.open_calls
+
+    @property
+    def leaves_the_round(self) -> bool:
+        """Whether the round is given up once its handlers have finished: their outputs will be reused."""
+        return self.verdict is not None or self.moved_on is not None
 
     @property
     def waiting_for_answers(self) -> list[PendingCall]:
         """The open calls that no handler will settle."""
         return [
-            PendingCall(call_id=call.call_id, name=call.name) for call in _without_handler(self.open_calls.values())
+            PendingCall(call_id=call.call_id, name=call.name)
+            for call in self.open_calls.values()
+            if call.policy is None
         ]
+
+    def carried(self, began: datetime) -> CarriedRun:
+        """Return what the next execution of the workflow has to know."""
+        assert self.stop is not None  # noqa: S101 - a run is carried on between rounds
+        return CarriedRun(
+            began=began,
+            turn=self.turn,
+            stop=self.stop,
+            reports=list(self.reports.values()),
+            attempts=self.attempts,
+            early_answers=self.early_answers,
+        )
 
     def result(self, duration: timedelta) -> ThreadRunResult:
         """Return how the run ended."""
         result = ThreadRunResult(
-            run_id=self.run_id, status=self.status, tool_calls=list(self.reports.values()), duration=duration
+            run_id=self.run_id,
+            status=self.status,
+            tool_calls=list(self.reports.values()),
+            duration=duration,
+            attempts=self.attempts,
         )
         if self.stop is None:
             return result
@@ -163,24 +230,31 @@ class RunState:
 
 def next_step(state: RunState, policy: RunPolicy) -> Step:
     """Decide what a run that has stopped gets next."""
+    if state.stop is not None and state.stop.broken:
+        return _replace(state, policy, state.stop.broken)
     if state.status not in OPEN_STATUSES:
         return Finish()
     if state.status == "cancelling":
         return AwaitEnd()
-    if state.fatal is not None:
-        return Fail(state.fatal)
+    if isinstance(state.verdict, Replace):
+        return _replace(state, policy, state.verdict.reason)
+    if state.verdict is not None:
+        return state.verdict
     if state.turn > policy.max_rounds:
-        return Fail(
-            LastError(code="server_error", message=f"The run asked for more than {policy.max_rounds} tool rounds.")
-        )
-    if not state.open_calls:
-        return Submit(tuple(state.outputs.values()), tuple(state.failures.values()))
-    open_calls = state.open_calls.values()
-    return SettleCalls(
-        to_handle=tuple(call for call in open_calls if call.policy is not None),
-        to_wait_for=_without_handler(open_calls),
-    )
+        return End("failed", _server_error(f"The run asked for more than {policy.max_rounds} tool rounds."))
+    if state.open_calls:
+        return SettleCalls(tuple(state.open_calls.values()))
+    return Submit(tuple(state.outputs.values()), tuple(state.failures.values()))
 
 
-def _without_handler(calls: Collection[RequestedCall]) -> tuple[RequestedCall, ...]:
-    return tuple(call for call in calls if call.policy is None)
+def _replace(state: RunState, policy: RunPolicy, reason: str) -> Replace | End:
+    replaced = state.run.replacement if state.run else 0
+    if replaced < policy.max_replacements:
+        return Replace(reason)
+    if state.status == "expired":
+        return End("expired")
+    return End("failed", _server_error(f"{reason} It was replaced {replaced} times, which is the most."))
+
+
+def _server_error(message: str) -> LastError:
+    return LastError(code="server_error", message=message)

@@ -6,6 +6,7 @@
     while the run asks for tool outputs:
         tool.<name> for each call that has a handler, all at once; wait for the others
         submit_tool_outputs
+    replace_run, where the run upstream will not go on
     end_run, only where the run does not end by itself
 """
 
@@ -14,86 +15,110 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError, RetryState, TimeoutType, is_cancelled_exception
-from temporalio.exceptions import TimeoutError as ActivityTimeout
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from lockstitch.activities.messages import (
-        CallTool,
-        EndRun,
-        RequestedCall,
-        RunRef,
-        RunStop,
-        StartRun,
-        SubmitToolOutputs,
-        ToolCallDone,
-    )
+    from lockstitch.activities.messages import EndRun, ReplaceRun, RunRef, RunStop, StartRun, SubmitToolOutputs
     from lockstitch.activities.runs import RunActivities
-    from lockstitch.starter import contract
+    from lockstitch.starter import contract, escalations
     from lockstitch.starter.contract import Answer, LastError, RunStatus, ThreadRunRequest, ThreadRunResult
+    from lockstitch.starter.escalations import Decision, Escalation
     from lockstitch.workflows import policy
-    from lockstitch.workflows.run_metrics import RunClock
+    from lockstitch.workflows.carried_run import CarriedRun
+    from lockstitch.workflows.escalation_desk import EscalationDesk
+    from lockstitch.workflows.run_metrics import LadderMeter, RunClock
     from lockstitch.workflows.run_state import (
         AwaitEnd,
-        Fail,
+        End,
         Finish,
+        Replace,
         RunState,
         SettleCalls,
+        Step,
         Submit,
         next_step,
     )
+    from lockstitch.workflows.tool_call import RoundContext, ToolCall, is_out_of_time
 
 
 @workflow.defn(name=contract.THREAD_RUN)
 class ThreadRun:
-    """A durable run: it survives the process that runs it, and it always ends."""
+    """A durable run: it survives the process that runs it, and it always ends.
+
+    ``carried`` is what an earlier execution left behind, when its history had become long.
+    """
 
     @workflow.init
-    def __init__(self, request: ThreadRunRequest) -> None:
+    def __init__(self, request: ThreadRunRequest, carried: CarriedRun | None = None) -> None:
+        run_id = workflow.info().workflow_id
         self.request = request
-        self.state = RunState(run_id=workflow.info().workflow_id)
-        self.clock = RunClock(request.backend)
+        self.meter = LadderMeter(request.backend)
+        if carried is None:
+            self.state = RunState(run_id)
+            self.clock = RunClock(request.backend)
+        else:
+            self.state = RunState.carried_on(run_id, carried)
+            self.clock = RunClock(request.backend, self.state.status, carried.began)
+        asked = carried.escalations if carried else []
+        self.desk = EscalationDesk(lambda: self._run, self.meter, self._describe_pending, asked)
         self.round_began = workflow.now()
 
     @workflow.run
-    async def run(self, request: ThreadRunRequest) -> ThreadRunResult:
+    async def run(self, request: ThreadRunRequest, carried: CarriedRun | None = None) -> ThreadRunResult:
         """Carry the run to its end, which comes at the latest with the deadline or a cancellation."""
         try:
-            await self._carry_on()
+            await self._carry_on(started=carried is not None)
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
             await self._end("cancelled")
-        return self.state.result(workflow.now() - workflow.info().start_time)
+        result = self.state.result(workflow.now() - self.clock.began)
+        if self.desk.all:
+            result.escalations = self.desk.all
+        return result
 
     @workflow.signal(name=contract.ANSWER_SIGNAL)
     def answer(self, answer: Answer) -> None:
         """Take tool outputs from outside."""
         self.state.answered(answer)
 
-    async def _carry_on(self) -> None:
+    @workflow.update(name=escalations.DECIDE_UPDATE)
+    def decide(self, decision: Decision) -> Escalation:
+        """Take a person's decision; of two that come at once, the first counts and the other is refused."""
+        return self.desk.decide(decision)
+
+    @decide.validator
+    def check_decision(self, decision: Decision) -> None:
+        """Refuse what cannot be taken, which leaves no trace in the history."""
+        self.desk.check(decision)
+
+    async def _carry_on(self, *, started: bool) -> None:
         try:
-            self._stopped(await self._start())
+            if not started:
+                self._stopped(await self._start())
             while await self._take(next_step(self.state, self.request.policy)):
                 pass
         except ActivityError as error:
             if is_cancelled_exception(error):
                 raise
-            if _is_out_of_time(error):
+            if is_out_of_time(error):
                 await self._end("expired")
             else:
                 await self._end("failed", _upstream_failure(error))
         except TimeoutError:
             await self._end("expired")
 
-    async def _take(self, step: Any) -> bool:
+    async def _take(self, step: Step) -> bool:
         match step:
             case Submit():
                 self._stopped(await self._submit(step))
             case SettleCalls():
+                self._leave_a_long_history_behind()
                 await self._settle(step)
-            case Fail(error):
-                await self._end("failed", error)
+            case Replace(reason):
+                self._stopped(await self._replace(reason))
+            case End(status, error):
+                await self._end(status, error)
             case AwaitEnd():
                 await workflow.wait_condition(lambda: False, timeout=self._time_left())
             case Finish():
@@ -110,7 +135,11 @@ class ThreadRun:
     async def _submit(self, step: Submit) -> RunStop:
         self._enter("in_progress")
         submission = SubmitToolOutputs(
-            run=self._run, turn=self.state.turn + 1, outputs=list(step.outputs), failures=list(step.failures)
+            run=self._run,
+            turn=self.state.turn + 1,
+            policy=self.request.policy,
+            outputs=list(step.outputs),
+            failures=list(step.failures),
         )
         return await workflow.execute_activity_method(
             RunActivities.submit_tool_outputs,
@@ -118,61 +147,89 @@ class ThreadRun:
             **policy.turn_limits(self.request.policy, self._time_left()),
         )
 
+    async def _replace(self, reason: str) -> RunStop:
+        self.meter.climbed("replace")
+        self._enter("in_progress")
+        replacement = ReplaceRun(run=self._run, request=self.request, number=self._run.replacement + 1, reason=reason)
+        return await workflow.execute_activity_method(
+            RunActivities.replace_run,
+            replacement,
+            summary=reason[:200],
+            **policy.turn_limits(self.request.policy, self._time_left()),
+        )
+
     async def _settle(self, step: SettleCalls) -> None:
-        """Call the handlers of a round, all at once, and wait until every call of it is settled."""
-        calls = [asyncio.create_task(self._call(call)) for call in step.to_handle]
-        if step.to_wait_for:
+        """Settle the calls of a round, all at once, until each has an output or the round is given up."""
+        context = RoundContext(
+            run=self._run,
+            state=self.state,
+            policy=self.request.policy,
+            deadline=self.clock.began + self.request.policy.deadline,
+            desk=self.desk,
+            meter=self.meter,
+        )
+        calls = [ToolCall(context, call) for call in step.calls]
+        waits_for_outside = bool(self.state.waiting_for_answers)
+        if waits_for_outside:
             workflow.upsert_memo({contract.PENDING_MEMO: [p.model_dump() for p in self.state.waiting_for_answers]})
         self.round_began = workflow.now()
+        settling = [asyncio.create_task(self._settle_call(call)) for call in calls]
         self._describe_pending()
-        # Handlers have their own limits; only what waits for somebody outside needs a timer.
-        time_left = self._time_left() if step.to_wait_for else None
+        # Handlers and escalations have their own limits; only what waits for the client needs a timer.
+        needs_timer = waits_for_outside and self.request.policy.on_missing_handler == "wait"
         try:
             await workflow.wait_condition(
-                lambda: self.state.round_is_over or any(map(_broke, calls)),
-                timeout=time_left,
+                lambda: self._round_is_left(calls) or any(map(_broke, settling)),
+                timeout=self._time_left() if needs_timer else None,
                 timeout_summary="deadline of the run",
             )
         finally:
-            for call in calls:
-                call.cancel()
-        for call in filter(_broke, calls):
-            await call
-        if step.to_wait_for:
+            for task in settling:
+                task.cancel()
+        for task in filter(_broke, settling):
+            await task
+        if waits_for_outside:
             workflow.upsert_memo({contract.PENDING_MEMO: []})
+        if self.state.moved_on is not None and not self.state.round_is_over:
+            self._stopped(self.state.moved_on)
 
-    async def _call(self, call: RequestedCall) -> None:
-        assert call.policy is not None  # noqa: S101 - only calls that have a handler come here
-        try:
-            done: ToolCallDone = await workflow.execute_activity(
-                f"tool.{call.name}",
-                CallTool(run=self._run, call_id=call.call_id, name=call.name),
-                result_type=ToolCallDone,
-                task_queue=call.policy.task_queue,
-                summary=f"{call.name} {call.call_id}",
-                **policy.tool_limits(call.policy, self.request.policy, self._time_left()),
-            )
-        except ActivityError as error:
-            if is_cancelled_exception(error) or _is_out_of_time(error):
-                raise
-            message, attempts = _handler_failure(error, call.policy.max_attempts)
-            fatal = policy.fails_the_run(call.policy, self.request.policy)
-            self.state.handler_failed(call, message, attempts, fatal=fatal)
-        else:
-            self.state.handled(done)
+    async def _settle_call(self, call: ToolCall) -> None:
+        await call.settle()
         self._describe_pending()
 
+    def _round_is_left(self, calls: list[ToolCall]) -> bool:
+        if self.state.leaves_the_round and not any(call.handler_is_called for call in calls):
+            return True
+        return self.state.round_is_over
+
+    def _leave_a_long_history_behind(self) -> None:
+        if policy.history_is_long(workflow.info().get_current_history_length()):
+            carried = self.state.carried(self.clock.began)
+            carried.escalations = self.desk.all
+            workflow.continue_as_new(args=[self._request_without_content(), carried])
+
+    def _request_without_content(self) -> ThreadRunRequest:
+        """Return the request as it is after the run has begun: what it brought is on the thread."""
+        brought = {"thread_id": self._run.thread_id, "messages": None, "additional_messages": None}
+        return self.request.model_copy(update=brought)
+
     async def _end(self, status: Any, error: LastError | None = None) -> None:
-        """End the run upstream, then here."""
+        """End the run upstream, then here; here also where the upstream stays out of reach."""
         end = EndRun(run=self._run, status=status, last_error=error)
-        stop = await workflow.execute_activity_method(
-            RunActivities.end_run, end, **policy.ending_limits(self.request.policy)
-        )
+        try:
+            stop = await workflow.execute_activity_method(
+                RunActivities.end_run, end, **policy.ending_limits(self.request.policy)
+            )
+        except ActivityError as failure:
+            if is_cancelled_exception(failure):
+                raise
+            stop = RunStop(run=self._run, status=status, last_error=error or _upstream_failure(failure))
         self._stopped(stop)
+        await self.desk.tell_what_was_resolved()
 
     def _time_left(self) -> timedelta:
         """Return how long the run may still take; raises `TimeoutError` at its deadline."""
-        left = workflow.info().start_time + self.request.policy.deadline - workflow.now()
+        left = self.clock.began + self.request.policy.deadline - workflow.now()
         if left <= timedelta(0):
             raise TimeoutError
         return left
@@ -188,7 +245,7 @@ class ThreadRun:
         )
 
     def _stopped(self, stop: RunStop) -> None:
-        self.state.stopped(stop)
+        self.state.stopped(stop, workflow.now())
         self._enter(stop.status)
 
     def _enter(self, status: RunStatus) -> None:
@@ -200,10 +257,16 @@ class ThreadRun:
 
     def _describe_pending(self) -> None:
         """Tell operators which calls are pending, since when, and who will settle them."""
-        lines = [
-            f"- `{call.name}` ({call.call_id}): {'waits for outputs from outside' if call.policy is None else 'called'}"
-            for call in self.state.open_calls.values()
-        ]
+        asked = {it.call_id: it for it in self.desk.open}
+        lines = []
+        for call in self.state.open_calls.values():
+            waiting = "waits for outputs from outside" if call.policy is None else "called"
+            if escalation := asked.get(call.call_id):
+                waiting = (
+                    f"a person was asked at {escalation.opened_at:%H:%M:%S} ({escalation.reason}, {escalation.id}) and "
+                    f"has until {escalation.deadline:%Y-%m-%d %H:%M:%S}: {escalation.detail}"
+                )
+            lines.append(f"- `{call.name}` ({call.call_id}): {waiting}")
         since = f"Tool calls pending since {self.round_began:%Y-%m-%d %H:%M:%S} UTC:"
         workflow.set_current_details("\n".join([since, "", *lines]) if lines else "No tool call is pending.")
 
@@ -212,24 +275,8 @@ def _broke(task: "asyncio.Task[None]") -> bool:
     return task.done() and not task.cancelled() and task.exception() is not None
 
 
-def _is_out_of_time(error: ActivityError) -> bool:
-    """Tell whether the run's deadline, and not a limit of its own, ended the activity."""
-    timed_out = isinstance(error.cause, ActivityTimeout) and error.cause.type is TimeoutType.SCHEDULE_TO_CLOSE
-    return timed_out or error.retry_state is RetryState.TIMEOUT
-
-
 def _upstream_failure(error: ActivityError) -> LastError:
     cause = error.cause
     if isinstance(cause, ApplicationError):
         return LastError(code=cause.type or "server_error", message=cause.message)
     return LastError(code="server_error", message=f"{error.activity_type} did not finish: {cause or error}")
-
-
-def _handler_failure(error: ActivityError, max_attempts: int) -> tuple[str, int]:
-    cause = error.cause
-    if isinstance(cause, ApplicationError):
-        attempts = cause.details[0] if cause.details else max_attempts
-        return cause.message, int(attempts)
-    if isinstance(cause, ActivityTimeout):
-        return f"No answer from the worker that ran it ({cause}).", max_attempts
-    return str(cause or error), max_attempts

@@ -149,7 +149,7 @@ def _submit(
     for output in outputs:
         tool_calls.record_output(connection, run_id, output.tool_call_id, output.output, "answered")
     for failure in failures:
-        tool_calls.record_output(connection, run_id, failure.call_id, f"Error: {failure.message}", failure.outcome)
+        tool_calls.record_output(connection, run_id, failure.call_id, failure.output, failure.outcome)
     runs.resume(connection, run_id, int(time.time()))
 
 

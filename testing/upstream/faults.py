@@ -169,7 +169,7 @@ class StreamError(Fault):
 
 INSTEAD: tuple[type[Fault], ...] = (FailRequest, BreakConnection, WrongThreadLock)
 TO_RUN: tuple[type[Fault], ...] = (StayQueued, StayInProgress, HangInCancelling, ExpireRun, LoseRun)
-TO_ANSWER: tuple[type[Fault], ...] = (LoseAnswer, DelayAnswer)
+TO_ANSWER: tuple[type[Fault], ...] = (DelayAnswer, LoseAnswer)
 TO_STREAM: tuple[type[Fault], ...] = (DropStream, RepeatEvent, StreamError)
 
 KINDS: dict[str, type[Fault]] = {kind.__name__: kind for kind in (*INSTEAD, *TO_RUN, *TO_ANSWER, *TO_STREAM)}
@@ -228,9 +228,6 @@ class FaultPlan:
 
     def __init__(self) -> None:
         self._planned: list[PlannedFault] = []
-
-    def __iter__(self) -> Iterable[PlannedFault]:
-        return iter(self._planned)
 
     def inject(self, faults: Iterable[Fault]) -> None:
         """Add faults."""

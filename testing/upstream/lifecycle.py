@@ -75,6 +75,8 @@ class Lifecycle:
         """Go on with a run that was held in ``queued`` or ``in_progress``; any other is left as it is."""
         if run["held"] in ("queued", "in_progress"):
             run["held"] = None
+            self._state.changed("run", run["id"])
+            self._state.commit()
             self._begin(self._take_turn(run))
 
     def submit(self, run: Row, outputs: Sequence[ToolOutput]) -> None:
@@ -108,6 +110,12 @@ class Lifecycle:
         """Let a run that is being cancelled be so."""
         if run["status"] == "cancelling":
             self.end(run, "cancelled")
+
+    def lose(self, run: Row) -> None:
+        """Let a run vanish; it does not hold its thread's lock any more."""
+        run["lost"] = True
+        self._state.changed("run", run["id"])
+        self._state.commit()
 
     def end(self, run: Row, status: RunStatus, **values: Any) -> None:
         """End an open run with its open steps and messages; one that has ended is left as it is."""

@@ -94,8 +94,7 @@ class Operations:
         row = self._thread(call)
         for run in self._state.runs_of(row):
             self._lifecycle.end(run, "cancelled")
-            run["lost"] = True
-            self._state.changed("run", run["id"])
+            self._lifecycle.lose(run)
         del self._state.threads[row["id"]]
         self._state.changed("thread", row["id"])
         return Done(objects.deleted(row["id"], "thread.deleted"))

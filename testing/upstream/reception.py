@@ -46,7 +46,7 @@ class Reception:
         self._connections = connections
         self._expire_by_clock = expire_by_clock
         self._release = asyncio.Event()
-        for row in state.requests.values():
+        for _, row in sorted(state.requests.items()):
             self.journal.add(ReceivedRequest(**row))
         self.plan.restore(state.faults.get("plan", {}).get("planned", []))
 
@@ -71,12 +71,14 @@ class Reception:
         """Make the endpoint of an operation."""
 
         async def answer(request: Request) -> Response:
+            raw = await request.body()
             entry = ReceivedRequest(len(self.journal) + 1, operation, request.method, request.url.path)
             entry.ids = dict(request.path_params)
             self.journal.add(entry)
             try:
-                entry.body = await _body(request)
+                entry.body = _body(raw)
                 entry.metadata = self._metadata(entry)
+                self._save(entry)
                 answered = await self._answer(entry, carry_out, dict(request.query_params))
             except ApiError as error:
                 answered = answers.error_answer(error)
@@ -136,7 +138,7 @@ class Reception:
                 case faults.ExpireRun(at=at):
                     run["expire_at"] = at
                 case faults.LoseRun():
-                    run["lost"] = True
+                    self._lifecycle.lose(run)
                 case _:
                     run["hold_in"] = [*run["hold_in"], holds[type(fault)]]
             self._state.changed("run", run["id"])
@@ -184,8 +186,7 @@ class Reception:
         self.changes.tell()
 
 
-async def _body(request: Request) -> dict[str, Any]:
-    raw = await request.body()
+def _body(raw: bytes) -> dict[str, Any]:
     try:
         body = json.loads(raw or b"{}")
     except ValueError as error:
