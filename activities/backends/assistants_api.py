@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any, NamedTuple, cast
 
 import openai
-from openai._legacy_response import LegacyAPIResponse
 
 from lockstitch import telemetry
 from lockstitch.activities.upstream_errors import ASSISTANTS_SERVER, translate
@@ -44,6 +43,11 @@ class StreamEvent(NamedTuple):
     event: str
     data: JsonObject
 
+    @property
+    def is_about_the_run(self) -> bool:
+        """Whether ``data`` is the run, and not a step or a message of it."""
+        return self.event.startswith("thread.run.") and not self.event.startswith("thread.run.step.")
+
 
 class PolledRun(NamedTuple):
     """A run, and when the server wants to be asked again."""
@@ -63,15 +67,19 @@ class EventStream:
         self._read: deque[StreamEvent] = deque()
         self._first_token = False
 
-    async def run_id(self) -> str | None:
-        """Read up to the first event that is about the run and return its id; ``None`` where none comes.
+    async def first_run(self) -> JsonObject | None:
+        """Read up to the first event that is about the run and return the run; ``None`` where none comes.
 
-        What was read is still there for `next`.
+        What was read is still there for `next`. Raises `UpstreamError`.
         """
-        while (event := await self._receive()) is not None:
-            self._read.append(event)
-            if event.event.startswith("thread.run.") and not event.event.startswith("thread.run.step."):
-                return str(event.data["id"])
+        try:
+            async with asyncio.timeout(ANSWER_WITHIN.total_seconds()):
+                while (event := await self._receive()) is not None:
+                    self._read.append(event)
+                    if event.is_about_the_run:
+                        return event.data
+        except TimeoutError as error:
+            raise translate(error, ASSISTANTS_SERVER) from error
         return None
 
     async def next(self) -> StreamEvent | None:
@@ -88,15 +96,16 @@ class EventStream:
 
     async def _receive(self) -> StreamEvent | None:
         try:
-            async for received in self._events:
-                event = _event(received)
+            while True:
+                event = _event(await anext(self._events))
                 if event is not None:
                     return event
+        except StopAsyncIteration:
+            return None
         except _FAILURES as error:
             failed = translate(error, ASSISTANTS_SERVER)
             _count(self._backend, f"{self._operation}_stream", failed)
             raise failed from error
-        return None
 
 
 class AssistantsApi:
@@ -203,7 +212,7 @@ class AssistantsApi:
                 if method == "GET"
                 else self._client.post(path, cast_to=object, body=body or {}, options=options)
             )
-            raw = cast("LegacyAPIResponse[object]", answer)
+            raw = cast("Any", answer)  # what the SDK returns for this header has the headers of the answer too
             return _object(raw.parse()), raw.headers
 
     async def _stream(
