@@ -24,6 +24,9 @@
     |-- RunBroken                the run's workflow ended without saying how the run did
     |-- ServerUnreachable        no Lockstitch server answers at the address
     |-- AnswerRefused            tool outputs that the run does not wait for
+    |-- EscalationNotFound       no run asks this
+    |-- DecisionRefused          a decision that cannot be taken, such as the second one
+    |-- NoWorker                 no worker took something that only a worker can take
     |-- WriterFenced             a newer attempt has taken over this run's event log
     |-- WebhookError
     |   |-- WebhookTargetRefused       an address to which nothing is delivered
@@ -227,6 +230,33 @@ class AnswerRefused(LockstitchError):
 
     def __init__(self, run_id: str, problem: str) -> None:
         super().__init__(f"Run {run_id} does not take these tool outputs: {problem}")
+        self.run_id = run_id
+
+
+class EscalationNotFound(LockstitchError):
+    """No run has an escalation with this id."""
+
+    def __init__(self, escalation_id: str) -> None:
+        super().__init__(f"No open escalation has the id '{escalation_id}'; of one that is closed, give the run too.")
+        self.escalation_id = escalation_id
+
+
+class DecisionRefused(LockstitchError):
+    """A decision that cannot be taken: the escalation is closed, or does not take this action."""
+
+    def __init__(self, escalation_id: str, problem: str) -> None:
+        super().__init__(problem)
+        self.escalation_id = escalation_id
+
+
+class NoWorker(LockstitchError):
+    """No worker took a decision; whether one will is unknown."""
+
+    def __init__(self, run_id: str, seconds: float) -> None:
+        super().__init__(
+            f"No worker of run {run_id} answered within {seconds:g} s; start one, see what became of the escalation, "
+            "and decide again if it is still open."
+        )
         self.run_id = run_id
 
 

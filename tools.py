@@ -233,8 +233,9 @@ class Tool:
     async def _run(self, function: Handler, arguments_json: str, context: ToolContext) -> Any:
         arguments = read_arguments(self._signature, arguments_json)
         is_async = inspect.iscoroutinefunction(function)
-        if self._signature.context_parameter is not None:
-            arguments[self._signature.context_parameter] = context if is_async else _for_thread(context)
+        context_parameter = self._signature.context_parameter
+        if context_parameter is not None and _takes(function, context_parameter):
+            arguments[context_parameter] = context if is_async else _for_thread(context)
         run = function if is_async else _run_in_thread(function)
         try:
             return await run(**arguments)
@@ -289,6 +290,12 @@ def _policy(name: str, options: dict[str, Any]) -> ToolPolicy:
             f"{'.'.join(map(str, error['loc'])) or 'policy'}: {error['msg']}" for error in invalid.errors()
         )
         raise ToolError(f"The tool {name!r} cannot be registered: {problems}.") from invalid
+
+
+def _takes(function: Handler, parameter: str) -> bool:
+    """Tell whether a function has a parameter; a ``reconcile`` may do without the context that its handler takes."""
+    parameters = inspect.signature(function).parameters
+    return parameter in parameters or any(it.kind is inspect.Parameter.VAR_KEYWORD for it in parameters.values())
 
 
 def _for_thread(context: ToolContext) -> ToolContext:

@@ -14,6 +14,8 @@ from temporalio.client import (
     WorkflowExecutionStatus,
     WorkflowFailureError,
     WorkflowHandle,
+    WorkflowUpdateFailedError,
+    WorkflowUpdateRPCTimeoutOrCancelledError,
 )
 from temporalio.common import (
     Priority,
@@ -28,6 +30,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from lockstitch.errors import (
     AnswerRefused,
+    DecisionRefused,
+    EscalationNotFound,
+    NoWorker,
     RunBroken,
     RunFinished,
     RunNotFound,
@@ -39,20 +44,29 @@ from lockstitch.starter import contract
 from lockstitch.starter.contract import (
     OPEN_STATUSES,
     Answer,
+    BackendName,
     PendingCall,
     RunEvent,
+    RunPolicy,
     RunSnapshot,
     RunStatus,
     ThreadRunRequest,
     ThreadRunResult,
     ToolOutput,
 )
+from lockstitch.starter.escalations import DECIDE_UPDATE, ESCALATIONS_MEMO, Decision, Escalation
 from lockstitch.starter.event_stream import read_events
 from lockstitch.starter.identifiers import id_for_key, new_id
 from lockstitch.starter.payloads import data_converter
 
 MAX_ANSWER_BYTES = 512 * 1024
 """The most that the outputs of one `Starter.answer` may hold together; Temporal takes 2 MB in one message."""
+
+DECISION_TIMEOUT = timedelta(seconds=10)
+"""How long `Starter.decide` waits for a worker."""
+
+UNKNOWN_ASSISTANT = "unknown"
+"""What a run that was adopted shows as its assistant until it is known."""
 
 DEFAULT_ADDRESS = "127.0.0.1:7233"
 DEFAULT_NAMESPACE = "default"
@@ -138,7 +152,7 @@ class Starter:
                     request,
                     id=run_id,
                     task_queue=self._task_queue,
-                    id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                    id_reuse_policy=_reuse_policy(request),
                     id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                     search_attributes=_search_attributes(request, run_id),
                     static_summary=_summary(request),
@@ -213,6 +227,70 @@ class Starter:
             if description.close_time is not None:
                 raise RunFinished(run_id, (await _snapshot(description)).status)
             await self._handle(run_id).cancel()
+
+    async def escalations(self, run_id: str | None = None, *, limit: int = 100) -> Sequence[Escalation]:
+        """Return the escalations that wait for a decision, oldest first; of one run, also those that are closed.
+
+        Raises `RunNotFound`.
+        """
+        if run_id is not None:
+            return (await self.snapshot(run_id)).escalations
+        with _temporal_errors(self._client, ""):
+            query = f"{_IS_A_RUN} AND ExecutionStatus = 'Running' AND LockstitchNeedsAttention = true"
+            found = self._client.list_workflows(query, limit=limit, page_size=min(limit, 1000))
+            asked = [it async for execution in found for it in (await _snapshot(execution)).escalations if it.is_open]
+        return sorted(asked, key=lambda escalation: escalation.opened_at)
+
+    async def escalation(self, escalation_id: str, *, run_id: str | None = None) -> Escalation:
+        """Return one escalation; ``run_id`` is needed where it is closed. Raises `EscalationNotFound`."""
+        for found in await self.escalations(run_id, limit=10_000):
+            if found.id == escalation_id:
+                return found
+        raise EscalationNotFound(escalation_id)
+
+    async def decide(self, run_id: str, decision: Decision) -> Escalation:
+        """Decide about an escalation of the run, once; a second decision is refused and changes nothing.
+
+        Needs a worker, for only the run itself knows whether it still waits. Raises `RunNotFound`, `RunFinished`,
+        `DecisionRefused`, and `NoWorker` where none answers.
+        """
+        with _temporal_errors(self._client, run_id):
+            try:
+                closed: Escalation = await self._handle(run_id).execute_update(
+                    DECIDE_UPDATE, decision, result_type=Escalation, rpc_timeout=DECISION_TIMEOUT
+                )
+            except WorkflowUpdateFailedError as error:
+                raise DecisionRefused(decision.escalation_id, str(error.cause)) from error
+            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+                raise NoWorker(run_id, DECISION_TIMEOUT.total_seconds()) from error
+        return closed
+
+    async def adopt(
+        self,
+        thread_id: str,
+        run_id: str,
+        *,
+        backend: BackendName = "assistants",
+        assistant_id: str = UNKNOWN_ASSISTANT,
+        tenant: str = "default",
+        policy: RunPolicy | None = None,
+    ) -> str:
+        """Take over a run that another process created, and return the id under which it goes on.
+
+        It goes on from where it stands upstream: a run that was left in ``requires_action`` gets its calls answered. A
+        run of our own store keeps its id; it is taken over only where no workflow carries it. Adopting again means the
+        same run.
+        """
+        request = ThreadRunRequest(
+            assistant_id=assistant_id,
+            thread_id=thread_id,
+            adopted_run_id=run_id,
+            backend=backend,
+            tenant=tenant,
+            policy=policy or RunPolicy(),
+        )
+        own_id = run_id if backend == "local" else id_for_key("run", "adopted", backend, thread_id, run_id)
+        return (await self._start(request, None, own_id)).id
 
     async def stream(self, run_id: str, *, after: int = 0) -> AsyncIterator[RunEvent]:
         """Yield the run's events that follow number ``after``, as they come, until the run has ended.
@@ -309,6 +387,13 @@ def _summary(request: ThreadRunRequest) -> str:
     return f"{request.assistant_id} on {request.thread_id or 'a new thread'} ({request.backend})"
 
 
+def _reuse_policy(request: ThreadRunRequest) -> WorkflowIDReusePolicy:
+    """Return whether a run may begin again: only one of our own store that lost its workflow."""
+    if request.backend == "local" and request.adopted_run_id is not None:
+        return WorkflowIDReusePolicy.ALLOW_DUPLICATE
+    return WorkflowIDReusePolicy.REJECT_DUPLICATE
+
+
 def _fairness_key(tenant: str) -> str:
     """Return the tenant, cut to the 64 bytes that Temporal takes."""
     return tenant.encode()[:64].decode(errors="ignore")
@@ -319,6 +404,7 @@ async def _snapshot(execution: WorkflowExecution) -> RunSnapshot:
     pending: Sequence[PendingCall] = await execution.memo_value(
         contract.PENDING_MEMO, default=[], type_hint=list[PendingCall]
     )
+    asked: Sequence[Escalation] = await execution.memo_value(ESCALATIONS_MEMO, default=[], type_hint=list[Escalation])
     status = attributes.get(contract.STATUS) or "queued"
     if execution.status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
         status = "failed"  # terminated or timed out: nobody carries the run any more
@@ -332,6 +418,7 @@ async def _snapshot(execution: WorkflowExecution) -> RunSnapshot:
             "tenant": attributes.get(contract.TENANT) or "default",
             "needs_attention": attributes.get(contract.NEEDS_ATTENTION) or False,
             "pending_calls": pending,
+            "escalations": asked,
             "started_at": execution.start_time,
             "ended_at": execution.close_time,
         }

@@ -5,7 +5,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from lockstitch.activities.messages import RunStop
-from lockstitch.starter.contract import Answer, ToolCallReport, UpstreamAttempt
+from lockstitch.starter.contract import Answer, ThreadRunRequest, ToolCallReport, UpstreamAttempt
 from lockstitch.starter.escalations import Escalation
 
 
@@ -21,3 +21,9 @@ class CarriedRun(BaseModel):
     attempts: list[UpstreamAttempt] = Field(default_factory=list)
     early_answers: list[Answer] = Field(default_factory=list)
     escalations: list[Escalation] = Field(default_factory=list)
+
+
+class ThreadRunInput(ThreadRunRequest):
+    """What the workflow is given: a request, and what an earlier execution left behind if there was one."""
+
+    carried: CarriedRun | None = None

@@ -1,5 +1,6 @@
 """The escalations of one run: asks a person, shows what is asked, takes the decision, tells what became of it."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime, timedelta
@@ -73,8 +74,9 @@ class EscalationDesk:
             self._close(opened.id, "answer")
         except TimeoutError:
             self._close(opened.id, "deadline")
-        finally:
+        except asyncio.CancelledError:
             self._close(opened.id, "run")
+            raise
         await self.tell_what_was_resolved()
         return self._escalations[opened.id]
 

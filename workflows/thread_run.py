@@ -21,10 +21,10 @@ with workflow.unsafe.imports_passed_through():
     from lockstitch.activities.messages import EndRun, ReplaceRun, RunRef, RunStop, StartRun, SubmitToolOutputs
     from lockstitch.activities.runs import RunActivities
     from lockstitch.starter import contract, escalations
-    from lockstitch.starter.contract import Answer, LastError, RunStatus, ThreadRunRequest, ThreadRunResult
+    from lockstitch.starter.contract import Answer, LastError, RunStatus, ThreadRunResult
     from lockstitch.starter.escalations import Decision, Escalation
     from lockstitch.workflows import policy
-    from lockstitch.workflows.carried_run import CarriedRun
+    from lockstitch.workflows.carried_run import ThreadRunInput
     from lockstitch.workflows.escalation_desk import EscalationDesk
     from lockstitch.workflows.run_metrics import LadderMeter, RunClock
     from lockstitch.workflows.run_state import (
@@ -43,14 +43,11 @@ with workflow.unsafe.imports_passed_through():
 
 @workflow.defn(name=contract.THREAD_RUN)
 class ThreadRun:
-    """A durable run: it survives the process that runs it, and it always ends.
-
-    ``carried`` is what an earlier execution left behind, when its history had become long.
-    """
+    """A durable run: it survives the process that runs it, and it always ends."""
 
     @workflow.init
-    def __init__(self, request: ThreadRunRequest, carried: CarriedRun | None = None) -> None:
-        run_id = workflow.info().workflow_id
+    def __init__(self, request: ThreadRunInput) -> None:
+        run_id, carried = workflow.info().workflow_id, request.carried
         self.request = request
         self.meter = LadderMeter(request.backend)
         if carried is None:
@@ -64,10 +61,10 @@ class ThreadRun:
         self.round_began = workflow.now()
 
     @workflow.run
-    async def run(self, request: ThreadRunRequest, carried: CarriedRun | None = None) -> ThreadRunResult:
+    async def run(self, request: ThreadRunInput) -> ThreadRunResult:
         """Carry the run to its end, which comes at the latest with the deadline or a cancellation."""
         try:
-            await self._carry_on(started=carried is not None)
+            await self._carry_on(started=request.carried is not None)
         except BaseException as error:
             if not is_cancelled_exception(error):
                 raise
@@ -183,11 +180,12 @@ class ThreadRun:
                 timeout=self._time_left() if needs_timer else None,
                 timeout_summary="deadline of the run",
             )
+            for task in filter(_broke, settling):
+                await task
         finally:
-            for task in settling:
+            for task in settling:  # nothing is awaited here: a worker that stops leaves a run by closing this coroutine
+                task.add_done_callback(_read_exception)
                 task.cancel()
-        for task in filter(_broke, settling):
-            await task
         if waits_for_outside:
             workflow.upsert_memo({contract.PENDING_MEMO: []})
         if self.state.moved_on is not None and not self.state.round_is_over:
@@ -206,12 +204,9 @@ class ThreadRun:
         if policy.history_is_long(workflow.info().get_current_history_length()):
             carried = self.state.carried(self.clock.began)
             carried.escalations = self.desk.all
-            workflow.continue_as_new(args=[self._request_without_content(), carried])
-
-    def _request_without_content(self) -> ThreadRunRequest:
-        """Return the request as it is after the run has begun: what it brought is on the thread."""
-        brought = {"thread_id": self._run.thread_id, "messages": None, "additional_messages": None}
-        return self.request.model_copy(update=brought)
+            # What the request brought is on the thread by now, so its content does not travel again.
+            brought = {"thread_id": self._run.thread_id, "messages": None, "additional_messages": None}
+            workflow.continue_as_new(self.request.model_copy(update={**brought, "carried": carried}))
 
     async def _end(self, status: Any, error: LastError | None = None) -> None:
         """End the run upstream, then here; here also where the upstream stays out of reach."""
@@ -269,6 +264,12 @@ class ThreadRun:
             lines.append(f"- `{call.name}` ({call.call_id}): {waiting}")
         since = f"Tool calls pending since {self.round_began:%Y-%m-%d %H:%M:%S} UTC:"
         workflow.set_current_details("\n".join([since, "", *lines]) if lines else "No tool call is pending.")
+
+
+def _read_exception(task: "asyncio.Task[None]") -> None:
+    """Look at what a task that was given up raised, for asyncio reports what nobody looked at."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _broke(task: "asyncio.Task[None]") -> bool:

@@ -13,7 +13,7 @@ from lockstitch.activities.backends.inline_text import clip
 from lockstitch.activities.backends.local_turn import TurnWriter
 from lockstitch.activities.backends.metered import metered_turn
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
-from lockstitch.assistants import objects
+from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.model.turn import Model, ModelTurn
 from lockstitch.assistants.store import event_log, runs, steps, threads, tool_calls
 from lockstitch.assistants.store.database import Database
@@ -46,6 +46,8 @@ class LocalBackend:
     async def create(self, run_id: str, request: ThreadRunRequest) -> RunRef:
         """Create the run and, where the request brings messages, its thread; or find it."""
         run = await self._find(run_id) if request.thread_id else None
+        if run is None and request.adopted_run_id is not None:
+            raise refusals.no_run(request.adopted_run_id)
         if run is None:
             run = await self._database.write(lambda connection: _create(connection, run_id, request))
         return _reference(run, request.tenant)

@@ -25,6 +25,7 @@ from lockstitch.starter.contract import (
     OPEN_STATUSES,
     Metadata,
     RunParameters,
+    RunPolicy,
     RunStatus,
     ThreadRunRequest,
     ToolOutput,
@@ -162,8 +163,10 @@ def _create(
 ) -> tuple[Row, Row]:
     new = NewRun(new_id("run"), thread_id, body.assistant_id, body, int(time.time()))
     row = runs.create(connection, new, leading_events)
-    start = ThreadRunRequest(thread_id=thread_id, assistant_id=body.assistant_id)
-    return row, run_commands.add(connection, row["id"], "start", start.model_dump(mode="json"))
+    start = ThreadRunRequest(
+        thread_id=thread_id, assistant_id=body.assistant_id, policy=RunPolicy(on_missing_handler="wait")
+    )
+    return row, run_commands.add(connection, row["id"], "start", start.model_dump(mode="json", exclude_unset=True))
 
 
 def _run_answer(run: Row) -> JsonAnswer:

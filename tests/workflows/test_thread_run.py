@@ -143,7 +143,7 @@ async def test_arguments_that_do_not_fit_go_back_to_the_model_without_calling_th
 
 
 async def test_a_handler_that_takes_too_long_is_given_up(engine):
-    @tool(timeout=timedelta(milliseconds=50), max_attempts=1)
+    @tool(timeout=timedelta(milliseconds=50), max_attempts=1, retry_safe=True)
     async def slow_report(topic: str) -> str:
         """Write a report."""
         await asyncio.Event().wait()
