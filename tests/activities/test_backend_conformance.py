@@ -13,7 +13,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, as
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 from uuid import uuid4
 
 import openai
@@ -25,7 +25,7 @@ from lockstitch.activities.backends.assistants_api import AssistantsApi
 from lockstitch.activities.backends.base import Backend, Patience
 from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.event_recorder import EventRecorder
-from lockstitch.activities.messages import CallFailure, EndRun, RunRef, RunStop
+from lockstitch.activities.messages import CallFailure, RunRef, RunStop
 from lockstitch.activities.upstream_errors import translate
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.http.app import build_app
@@ -42,6 +42,7 @@ from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import OPEN_STATUSES, LastError, NewMessage, ThreadRunRequest, ToolOutput
 from lockstitch.starter.identifiers import new_id
 from lockstitch.testing.assistants_upstream import AssistantsUpstream, FailRequest
+from lockstitch.tests.activities.stories import ENDINGS, check_story
 from lockstitch.tools import ToolRegistry
 from lockstitch.worker import build_workers
 
@@ -52,9 +53,6 @@ CALLS = {
     "call": [{"name": "find", "arguments": {"n": 1}, "call_id": "call_a"}, {"name": "price", "call_id": "call_b"}],
 }
 ROUND = [CALLS, {"round": 1, **ANSWER}]
-ENDINGS = get_args(EndRun.model_fields["status"].annotation)
-ENDS = {"completed", "incomplete", *ENDINGS}
-OPEN = {"created", "in_progress", "delta"}
 
 
 @dataclass
@@ -104,26 +102,6 @@ class Upstream:
         """Return the names of the events but for deltas."""
         names = [event.event.removeprefix("thread.") for event in await self.events(run)]
         return [name for name in names if not name.endswith("delta")]
-
-
-def check_story(events: Sequence[LoggedEvent]) -> None:
-    """Numbers have no gap; steps and messages are created first, end, and nothing is open when the run has ended.
-
-    What was completed may be taken back once, by an attempt that does it again or by the end of the run.
-    """
-    assert [event.seq for event in events] == list(range(1, len(events) + 1))
-    stage: dict[str, str] = {}
-    for event in events:
-        owner, what = json.loads(event.data)["id"], event.event.rpartition(".")[2]
-        if owner.startswith(("run_", "thread_")):
-            assert not stage or "ended" not in stage
-            if what in ENDS:
-                assert not set(stage.values()) & OPEN
-                stage["ended"] = what
-            continue
-        allowed = {"created": {None}, "delta": OPEN, "in_progress": OPEN, "completed": OPEN}
-        assert stage.get(owner) in allowed.get(what, OPEN | {"completed"}), f"{event.event} of {owner}: {stage}"
-        stage[owner] = what
 
 
 def standing_messages(events: Sequence[LoggedEvent]) -> list[str]:
