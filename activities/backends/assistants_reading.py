@@ -83,7 +83,17 @@ class RunReader:
         return steps, messages
 
     async def round(self, run: RunRef, upstream_run: JsonObject) -> list[RoundCall]:
-        """Return the calls for which the run asks outputs; from now on they are in the store."""
+        """Return the calls for which the run asks outputs; from now on they are in the store.
+
+        Raises `UpstreamError` for a run that asks for something else.
+        """
+        if not assistants_calls.requested_calls(upstream_run):
+            asked = (upstream_run.get("required_action") or {}).get("type")
+            raise UpstreamError(
+                f"The run {run.upstream_id} upstream asks for an action of the kind {asked!r}, and only tool outputs "
+                "can be given; create its assistant with function tools only.",
+                retryable=False,
+            )
         newest = await self.api.newest_step(run.thread_id, run.upstream_id)
         step_id = assistants_calls.round_step_id(upstream_run, [newest] if newest else [])
         if step_id is None:

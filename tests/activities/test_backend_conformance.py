@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -27,21 +26,16 @@ from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.event_recorder import EventRecorder
 from lockstitch.activities.messages import CallFailure, RunRef, RunStop
 from lockstitch.activities.upstream_errors import translate
-from lockstitch.assistants.delivery import CommandDelivery
-from lockstitch.assistants.http.app import build_app
-from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.model.script import ScriptedModel
 from lockstitch.assistants.store import assistants, event_log, tool_calls
 from lockstitch.assistants.store.database import Database
-from lockstitch.assistants.store.event_feed import EventFeed
 from lockstitch.assistants.store.event_log import LoggedEvent
 from lockstitch.config import Config
 from lockstitch.errors import ApiError, UpstreamError, UpstreamRunBroken
-from lockstitch.probes import listen, serving
-from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import OPEN_STATUSES, LastError, NewMessage, ThreadRunRequest, ToolOutput
 from lockstitch.starter.identifiers import new_id
 from lockstitch.testing.assistants_upstream import AssistantsUpstream, FailRequest
+from lockstitch.tests.activities.own_server import own_server_on
 from lockstitch.tests.activities.stories import ENDINGS, check_story
 from lockstitch.tools import ToolRegistry
 from lockstitch.worker import build_workers
@@ -119,7 +113,6 @@ class Setting:
 
     database: Database
     temporal: Client
-    folder: Path
     script: list[Any]
     handled: Collection[str]
     failing: dict[str, Any] | None
@@ -152,24 +145,16 @@ async def scripted_server(setting: Setting) -> AsyncIterator[Upstream]:
 
 @asynccontextmanager
 async def own_server(setting: Setting) -> AsyncIterator[Upstream]:
-    """The backend `assistants` on this project's own server and worker, which have a database of their own."""
+    """The backend `assistants` on this project's own server and worker, with everything in one database."""
     if setting.failing is not None:
         pytest.skip("its worker asks the model again by itself, so that whoever uses the server sees no failure")
     queue = f"test-{uuid4()}"
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(f"sqlite:///{setting.folder / 'server.db'}"))
-        feed = await stack.enter_async_context(EventFeed(database))
-        starter = await stack.enter_async_context(Starter(setting.temporal, task_queue=queue))
-        delivery = await stack.enter_async_context(CommandDelivery(database, starter))
-        listener = listen("127.0.0.1", 0, purpose="a test", option="nothing")
-        app = build_app(Services(database, feed, delivery, starter))
-        await stack.enter_async_context(serving(app, listener))
-        stack.callback(feed.dismiss)
-        model = ScriptedModel(setting.script)
-        for worker in build_workers(setting.temporal, Config(task_queue=queue), database, model, ToolRegistry()):
+        url = await stack.enter_async_context(own_server_on(setting.temporal, setting.database, queue))
+        parts = (setting.temporal, Config(task_queue=queue), setting.database, ScriptedModel(setting.script))
+        for worker in build_workers(*parts, ToolRegistry()):
             await stack.enter_async_context(worker)
-        host, port = listener.getsockname()
-        yield await stack.enter_async_context(on_server(setting, f"http://{host}:{port}/v1"))
+        yield await stack.enter_async_context(on_server(setting, url))
 
 
 @asynccontextmanager
@@ -187,12 +172,12 @@ BACKENDS = {"local": local, "assistants on a scripted server": scripted_server, 
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request: pytest.FixtureRequest, database: Database, temporal: Client, tmp_path: Path) -> BackendFactory:
+def backend(request: pytest.FixtureRequest, database: Database, temporal: Client) -> BackendFactory:
     """Open a backend whose model says what a script says."""
     factory = BACKENDS[request.param]
 
     def open_it(*script: Any, handled: Collection[str] = (), failing: dict[str, Any] | None = None) -> Any:
-        return factory(Setting(database, temporal, tmp_path, list(script or [ANSWER]), handled, failing))
+        return factory(Setting(database, temporal, list(script or [ANSWER]), handled, failing))
 
     return open_it
 
