@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, NoReturn
 
+import httpx2
 import openai
 from temporalio.exceptions import ApplicationError
 
@@ -73,7 +74,7 @@ def translate(error: Exception, upstream: Upstream = MODEL_ENDPOINT) -> Upstream
 
 def _could_not_connect(error: Exception) -> bool:
     """Whether no connection came about; over aiohttp, one that was refused counts as one that took too long."""
-    return type(error.__cause__).__name__ == "ConnectTimeout"
+    return isinstance(error.__cause__, httpx2.ConnectTimeout)
 
 
 def _from_status(error: openai.APIStatusError, upstream: Upstream) -> UpstreamError:

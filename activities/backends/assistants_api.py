@@ -58,13 +58,13 @@ class PolledRun(NamedTuple):
 
 
 class EventStream:
-    """The events that answer one request. Read it with `next`; it can be closed twice."""
+    """The events that answer one request, sent at ``asked`` (monotonic seconds). It can be closed twice."""
 
-    def __init__(self, events: openai.AsyncStream[object], operation: str, backend: str) -> None:
+    def __init__(self, events: openai.AsyncStream[object], operation: str, backend: str, asked: float) -> None:
         self._events = events
         self._operation = operation
         self._backend = backend
-        self._asked = time.monotonic()
+        self._asked = asked
         self._read: deque[StreamEvent] = deque()
         self._first_token = False
 
@@ -219,6 +219,7 @@ class AssistantsApi:
     async def _stream(
         self, operation: str, path: str, body: JsonObject
     ) -> tuple[JsonObject | None, EventStream | None]:
+        asked = time.monotonic()
         async with self._counted(operation):
             events = await self._client.post(
                 path,
@@ -231,7 +232,7 @@ class AssistantsApi:
             if "json" in events.response.headers.get("content-type", ""):
                 await events.response.aread()
                 return _object(events.response.json()), None
-        return None, EventStream(events, operation, self._backend)
+        return None, EventStream(events, operation, self._backend, asked)
 
     @asynccontextmanager
     async def _counted(self, operation: str) -> AsyncIterator[None]:
