@@ -89,6 +89,8 @@ class RunActivities:
             stop = await backend.retrieve(run)
         except UpstreamRunBroken as error:
             return _broken(run, error)
+        if stop.status == "cancelling":  # whoever asked for that may be gone
+            return await backend.end(run, "cancelled", None)
         if stop.calls or stop.status not in OPEN_STATUSES:
             return self._with_policies(stop)
         return await self._follow(backend, run, stop.turns + 1, policy)
