@@ -66,7 +66,7 @@ class AdoptionActivities:
     async def adopt_stranded_runs(self, sweep: Sweep) -> Swept:
         """Take over every run that nobody carries."""
         found = Swept(adopted=[], problems=[])  # set, for what was left alone does not travel
-        async with heartbeats():
+        with heartbeats():
             for row in await self._stranded_rows(sweep.grace):
                 await self._adopt_own(row, found)
             if self._remote is not None:

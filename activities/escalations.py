@@ -48,7 +48,7 @@ class NotificationActivities:
             "thread_id": notification.thread_id,
         }
         with telemetry.log_context(**ids, attempt=activity.info().attempt):
-            async with heartbeats():
+            with heartbeats():
                 return await self._deliver(notification)
 
     async def _deliver(self, notification: Notification) -> NotificationResult:

@@ -143,7 +143,7 @@ async def _upstream(run_id: str) -> AsyncIterator[None]:
     """Run one activity's body: alive for Temporal, with the run's id on every log line, errors translated."""
     with telemetry.log_context(run_id=run_id, attempt=activity.info().attempt):
         try:
-            async with heartbeats():
+            with heartbeats():
                 yield
         except (LockstitchError, openai.OpenAIError) as error:
             telemetry.log.warning("run_interrupted", error=str(error))

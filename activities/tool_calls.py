@@ -41,7 +41,7 @@ class ToolActivities:
         @activity.defn(name=f"tool.{tool.name}")
         async def call_tool(call: CallTool) -> ToolCallDone:
             with telemetry.log_context(run_id=call.run.run_id, thread_id=call.run.thread_id, call_id=call.call_id):
-                async with heartbeats():
+                with heartbeats():
                     return await self._call(tool, call)
 
         return call_tool
