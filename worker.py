@@ -24,7 +24,8 @@ from temporalio.client import (
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from lockstitch import telemetry
-from lockstitch.activities.adoption import AdoptionActivities, Sweep
+from lockstitch.activities.adoption import AdoptionActivities, StrandedRuns, Sweep
+from lockstitch.activities.backends.base import Backend
 from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.escalations import NotificationActivities
 from lockstitch.activities.runs import RunActivities
@@ -88,7 +89,8 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         await stack.enter_async_context(_counting_open_runs(starter))
         checks = {"temporal": lambda: starter.count("queued"), "database": database.version}
         await stack.enter_async_context(serving(probe_app(checks), listener))
-        for worker in build_workers(client, config, database, model, tools):
+        remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
+        for worker in build_workers(client, config, database, model, tools, remote=remote):
             await stack.enter_async_context(worker)
         telemetry.log.info("worker_started", task_queue=config.task_queue, model=model.name, tools=list(tools))
         await stop.wait()
@@ -107,15 +109,20 @@ def build_workers(
     model: Model,
     tools: ToolRegistry,
     *,
+    remote: Sequence[Backend] = (),
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
-    """Return the worker of runs, and one more for each task queue that a tool asks for."""
-    backends = {"local": LocalBackend(database, model, tools)}
+    """Return the worker of runs, and one more for each task queue that a tool asks for.
+
+    ``remote`` are the backends beside the one whose runs are our own.
+    """
+    backends = {backend.name: backend for backend in (LocalBackend(database, model, tools), *remote)}
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
     notify = NotificationActivities(database, _webhook(config), _decision_links(config)).deliver_notification
     starter = Starter(client, task_queue=config.task_queue)  # opens no connection of its own, so nothing to close
-    sweep = AdoptionActivities(database, starter).adopt_stranded_runs
+    elsewhere = [backend for backend in remote if isinstance(backend, StrandedRuns)]
+    sweep = AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs
     activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, *calls]
     workflows = [ThreadRun, DeliverNotification, AdoptionSweep]
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
@@ -202,6 +209,29 @@ def _model(config: Config) -> Model:
         timeout=config.model_timeout,
         api=config.model_api,
     )
+
+
+@asynccontextmanager
+async def open_remote_backends(
+    config: Config, database: Database, tools: ToolRegistry
+) -> AsyncIterator[Sequence[Backend]]:
+    """Build the backends on other servers that the settings name."""
+    if not config.assistants_url:
+        yield ()
+        return
+    from lockstitch.activities.backends.assistants import AssistantsBackend
+    from lockstitch.activities.backends.assistants_api import AssistantsApi
+
+    api = AssistantsApi(
+        base_url=config.assistants_url,
+        api_key=config.assistants_api_key,
+        api_version=config.assistants_api_version,
+    )
+    backend = AssistantsBackend(database, api, tools)
+    try:
+        yield (backend,)
+    finally:
+        await backend.aclose()
 
 
 async def ensure_search_attributes(client: Client) -> None:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
@@ -36,6 +36,7 @@ class Swept(BaseModel):
     """Sentences about what could not be looked at or taken over; the next sweep tries again."""
 
 
+@runtime_checkable
 class StrandedRuns(Protocol):
     """A backend that can tell which runs of a thread wait for somebody who may be gone."""
 
@@ -45,7 +46,7 @@ class StrandedRuns(Protocol):
 
 
 class AdoptionActivities:
-    """Sweeps for stranded runs: all of our own store, and those on ``threads`` of a remote server.
+    """Sweeps for stranded runs: all of our own store, and those on ``threads`` of remote servers.
 
     A run of ours is stranded where its workflow is gone: it was terminated, or never started by a process that died.
     """
@@ -54,7 +55,7 @@ class AdoptionActivities:
         self,
         database: Database,
         starter: Starter,
-        remote: StrandedRuns | None = None,
+        remote: Sequence[StrandedRuns] = (),
         threads: Sequence[str] = (),
     ) -> None:
         self._database = database
@@ -69,9 +70,9 @@ class AdoptionActivities:
         with heartbeats():
             for row in await self._stranded_rows(sweep.grace):
                 await self._adopt_own(row, found)
-            if self._remote is not None:
+            for backend in self._remote:
                 for thread_id in self._threads:
-                    await self._adopt_on(self._remote, thread_id, found, sweep.grace)
+                    await self._adopt_on(backend, thread_id, found, sweep.grace)
         if found.adopted or found.problems:
             telemetry.log.warning("runs_adopted", run_ids=found.adopted, problems=found.problems)
         return found
