@@ -125,7 +125,9 @@ class RunActivities:
             stop = self._with_policies(await self._without_repeats(await backend.retrieve(run)))
         except UpstreamRunBroken as error:
             stop = _broken(run, error)
-        telemetry.log.info("run_stopped", status=stop.status, turn=turn, broken=stop.broken)
+        # At each stop but the last, somebody else has more to say: a handler, a person, or whoever replaces the run.
+        tell = telemetry.log.debug if stop.status in OPEN_STATUSES else telemetry.log.info
+        tell("run_stopped", status=stop.status, turn=turn, broken=stop.broken)
         return stop
 
     async def _without_repeats(self, stop: RunStop) -> RunStop:
