@@ -92,6 +92,11 @@ class Config:
         "",
         "The API version for which Azure is asked; the server is addressed as Azure's are where this is set.",
     )
+    adopt_threads: tuple[str, ...] = _setting(
+        "LOCKSTITCH_ADOPT_THREADS",
+        (),
+        "Threads of that server, separated by commas, on which runs that nobody answers are taken over.",
+    )
     webhook_url: str = _secret("LOCKSTITCH_WEBHOOK_URL", "Where the worker tells of escalations; empty tells nobody.")
     webhook_secrets: tuple[str, ...] = _secret(
         "LOCKSTITCH_WEBHOOK_SECRETS",

@@ -10,10 +10,21 @@ from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.client import Client
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleState,
+)
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from lockstitch import telemetry
+from lockstitch.activities.adoption import AdoptionActivities, StrandedRuns, Sweep
 from lockstitch.activities.backends.base import Backend
 from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.escalations import NotificationActivities
@@ -31,6 +42,7 @@ from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import OPEN_STATUSES
 from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.tools import ToolRegistry
+from lockstitch.workflows.adoption import AdoptionSweep
 from lockstitch.workflows.notification import DeliverNotification
 from lockstitch.workflows.thread_run import ThreadRun
 
@@ -45,6 +57,9 @@ HANDLER_THREADS = 200
 """How many handlers that are not async run at a time; one that was given up at its timeout keeps its thread."""
 
 COUNT_SECONDS = 5.0
+
+SWEEP_EVERY = timedelta(seconds=30)
+"""How often stranded runs are looked for."""
 
 
 async def run_worker(config: Config, stop: asyncio.Event) -> None:
@@ -68,6 +83,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
             config.temporal_address, config.temporal_namespace, telemetry.buffering_runtime()
         )
         await ensure_search_attributes(client)
+        await ensure_sweep(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
         await stack.enter_async_context(_counting_open_runs(starter))
@@ -104,12 +120,30 @@ def build_workers(
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
     notify = NotificationActivities(database, _webhook(config), _decision_links(config)).deliver_notification
-    activities: list[Callable[..., Any]] = [*runs.activities(), notify, *calls]
+    starter = Starter(client, task_queue=config.task_queue)  # opens no connection of its own, so nothing to close
+    elsewhere = [backend for backend in remote if isinstance(backend, StrandedRuns)]
+    sweep = AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs
+    activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, *calls]
+    workflows = [ThreadRun, DeliverNotification, AdoptionSweep]
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [
-        build_worker(client, config, config.task_queue, activities, [ThreadRun, DeliverNotification], workflow_runner),
+        build_worker(client, config, config.task_queue, activities, workflows, workflow_runner),
         *(build_worker(client, config, queue, calls) for queue in sorted(own_queues)),
     ]
+
+
+async def ensure_sweep(client: Client, task_queue: str) -> None:
+    """Make the schedule that sweeps for stranded runs, where the namespace does not have it yet."""
+    sweep = Schedule(
+        action=ScheduleActionStartWorkflow(
+            AdoptionSweep.run, Sweep(), id=f"adoption-sweep-{task_queue}", task_queue=task_queue
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=SWEEP_EVERY)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+        state=ScheduleState(note="Takes over runs that nobody carries."),
+    )
+    with suppress(ScheduleAlreadyRunningError):
+        await client.create_schedule(f"adoption-{task_queue}", sweep)
 
 
 def _webhook(config: Config) -> Webhook | None:

@@ -107,6 +107,8 @@ class RunActivities:
             stop = await backend.retrieve(run)
         except UpstreamRunBroken as error:
             return _broken(run, error)
+        if stop.status == "cancelling":  # whoever asked for that may be gone
+            return await backend.end(run, "cancelled", None)
         if stop.calls or stop.status not in OPEN_STATUSES:
             return self._with_policies(stop)
         return await self._follow(backend, run, stop.turns + 1, policy)
@@ -123,7 +125,9 @@ class RunActivities:
             stop = self._with_policies(await self._without_repeats(await backend.retrieve(run)))
         except UpstreamRunBroken as error:
             stop = _broken(run, error)
-        telemetry.log.info("run_stopped", status=stop.status, turn=turn, broken=stop.broken)
+        # At each stop but the last, somebody else has more to say: a handler, a person, or whoever replaces the run.
+        tell = telemetry.log.debug if stop.status in OPEN_STATUSES else telemetry.log.info
+        tell("run_stopped", status=stop.status, turn=turn, broken=stop.broken)
         return stop
 
     async def _without_repeats(self, stop: RunStop) -> RunStop:
@@ -159,7 +163,7 @@ async def _upstream(run_id: str) -> AsyncIterator[None]:
     """Run one activity's body: alive for Temporal, with the run's id on every log line, errors translated."""
     with telemetry.log_context(run_id=run_id, attempt=activity.info().attempt):
         try:
-            async with heartbeats():
+            with heartbeats():
                 yield
         except (LockstitchError, openai.OpenAIError) as error:
             telemetry.log.warning("run_interrupted", error=str(error))

@@ -204,6 +204,20 @@ class Starter:
         with _temporal_errors(self._client, ""):
             return (await self._client.count_workflows(query)).count
 
+    async def carried_run_ids(self) -> frozenset[str]:
+        """Return the ids of all runs that a workflow carries, as far as the server's search knows by now."""
+        with _temporal_errors(self._client, ""):
+            found = self._client.list_workflows(f"{_IS_A_RUN} AND ExecutionStatus = 'Running'", page_size=1000)
+            return frozenset([execution.id async for execution in found])
+
+    async def is_carried(self, run_id: str) -> bool:
+        """Tell whether a workflow carries the run now."""
+        try:
+            with _temporal_errors(self._client, run_id):
+                return (await self._handle(run_id).describe()).status is WorkflowExecutionStatus.RUNNING
+        except RunNotFound:
+            return False
+
     async def answer(self, run_id: str, outputs: Sequence[ToolOutput]) -> None:
         """Give the run outputs of calls that wait for one (`RunSnapshot.pending_calls`); the rest may follow.
 
@@ -248,21 +262,21 @@ class Starter:
                 return found
         raise EscalationNotFound(escalation_id)
 
-    async def decide(self, run_id: str, decision: Decision) -> Escalation:
+    async def decide(self, run_id: str, decision: Decision, *, timeout: timedelta = DECISION_TIMEOUT) -> Escalation:
         """Decide about an escalation of the run, once; a second decision is refused and changes nothing.
 
         Needs a worker, for only the run itself knows whether it still waits. Raises `RunNotFound`, `RunFinished`,
-        `DecisionRefused`, and `NoWorker` where none answers.
+        `DecisionRefused`, and `NoWorker` where none answers within ``timeout``.
         """
         with _temporal_errors(self._client, run_id):
             try:
                 closed: Escalation = await self._handle(run_id).execute_update(
-                    DECIDE_UPDATE, decision, result_type=Escalation, rpc_timeout=DECISION_TIMEOUT
+                    DECIDE_UPDATE, decision, result_type=Escalation, rpc_timeout=timeout
                 )
             except WorkflowUpdateFailedError as error:
                 raise DecisionRefused(decision.escalation_id, str(error.cause)) from error
             except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-                raise NoWorker(run_id, DECISION_TIMEOUT.total_seconds()) from error
+                raise NoWorker(run_id, timeout.total_seconds()) from error
         return closed
 
     async def adopt(

@@ -28,6 +28,7 @@ SET = {
     "LOCKSTITCH_ASSISTANTS_URL": ("http://runs/v1", "assistants_url", "http://runs/v1"),
     "LOCKSTITCH_ASSISTANTS_API_KEY": ("sk-2\n", "assistants_api_key", "sk-2"),
     "LOCKSTITCH_ASSISTANTS_API_VERSION": ("2024-05-01-preview", "assistants_api_version", "2024-05-01-preview"),
+    "LOCKSTITCH_ADOPT_THREADS": ("thread_1, thread_2", "adopt_threads", ("thread_1", "thread_2")),
     "LOCKSTITCH_WEBHOOK_URL": ("https://hooks.example/T0/x", "webhook_url", "https://hooks.example/T0/x"),
     "LOCKSTITCH_WEBHOOK_SECRETS": ("whsec_bmV3, whsec_b2xk\n", "webhook_secrets", ("whsec_bmV3", "whsec_b2xk")),
     "LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE": ("true", "webhook_allow_private", True),

@@ -140,6 +140,17 @@ class AssistantsBackend:
         await self._keep_stream(run.run_id, stream)
         return created
 
+    async def stranded_runs(self, thread_id: str, grace: timedelta) -> Sequence[str]:
+        """Return the ids of the thread's runs that have waited for outputs for longer than ``grace``, but for ours."""
+        before = self._reader.now() - grace.total_seconds()
+        return [
+            str(run["id"])
+            for run in await self._api.newest_runs(thread_id)
+            if run["status"] == "requires_action"
+            and (run.get("started_at") or run["created_at"]) < before
+            and not assistants_requests.is_of_lockstitch(run)
+        ]
+
     async def end(
         self, run: RunRef, status: Literal["cancelled", "failed", "expired"], last_error: LastError | None
     ) -> RunStop:

@@ -44,6 +44,11 @@ def is_marked(upstream_run: JsonObject, run_id: str, number: int) -> bool:
     return marks(run_id, number).items() <= (upstream_run.get("metadata") or {}).items()
 
 
+def is_of_lockstitch(upstream_run: JsonObject) -> bool:
+    """Tell whether a run upstream carries a run of some Lockstitch, which looks after it."""
+    return RUN_MARK in (upstream_run.get("metadata") or {})
+
+
 def _metadata(run_id: str, number: int, request: ThreadRunRequest) -> dict[str, str]:
     metadata = {**(request.metadata or {}), **marks(run_id, number)}
     if len(metadata) > MOST_METADATA:

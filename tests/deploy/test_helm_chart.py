@@ -157,6 +157,7 @@ def test_only_the_worker_knows_the_assistants_server() -> None:
     assert not [name for name in server if "ASSISTANTS" in name]
     assert worker["LOCKSTITCH_ASSISTANTS_URL"] == "https://assistants-resource.example.com"
     assert worker["LOCKSTITCH_ASSISTANTS_API_VERSION"] == "2024-05-01-preview"
+    assert worker["LOCKSTITCH_ADOPT_THREADS"] == "thread_1,thread_2"
     reference = {"name": "assistants-server", "key": "api-key"}
     assert worker["LOCKSTITCH_ASSISTANTS_API_KEY"]["valueFrom"]["secretKeyRef"] == reference
 

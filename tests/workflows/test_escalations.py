@@ -317,13 +317,13 @@ async def test_what_does_not_fit_the_question_is_refused_and_changes_nothing(eng
     assert still == escalation
 
 
-async def test_a_decision_without_a_worker_says_that_none_took_it(engine, asked, monkeypatch):
-    monkeypatch.setattr("lockstitch.starter.client.DECISION_TIMEOUT", timedelta(milliseconds=500))
+async def test_a_decision_without_a_worker_says_that_none_took_it(engine, asked):
     async with engine([refund_tool(approval=True)]) as lockstitch:
         escalation = await asked(lockstitch)
     async with engine([], task_queue=lockstitch.task_queue, workers=False) as without:
+        decision = Decision(escalation_id=escalation.id, action="approve")
         with pytest.raises(NoWorker, match="start one"):
-            await decide(without, escalation, "approve")
+            await without.starter.decide(escalation.run_id, decision, timeout=timedelta(milliseconds=500))
         await without.temporal.get_workflow_handle(escalation.run_id).terminate()
 
 

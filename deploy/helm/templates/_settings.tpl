@@ -32,6 +32,9 @@ LOCKSTITCH_ASSISTANTS_URL: {{ . | quote }}
 {{- with $values.assistants.apiVersion }}
 LOCKSTITCH_ASSISTANTS_API_VERSION: {{ . | quote }}
 {{- end }}
+{{- with $values.assistants.adoptThreads }}
+LOCKSTITCH_ADOPT_THREADS: {{ join "," . | quote }}
+{{- end }}
 LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE: {{ $values.webhook.allowPrivate | quote }}
 {{- with $values.decisionLinks.publicUrl }}
 LOCKSTITCH_PUBLIC_URL: {{ . | quote }}
