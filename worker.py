@@ -219,8 +219,8 @@ async def open_remote_backends(
     if not config.assistants_url:
         yield ()
         return
-    from lockstitch.activities.backends.assistants import AssistantsBackend
-    from lockstitch.activities.backends.assistants_api import AssistantsApi
+    from lockstitch.activities.backends.assistants.api import AssistantsApi
+    from lockstitch.activities.backends.assistants.backend import AssistantsBackend
 
     api = AssistantsApi(
         base_url=config.assistants_url,

@@ -10,8 +10,8 @@ from typing import Any
 import openai
 import pytest
 
-from lockstitch.activities.backends.assistants import AssistantsBackend
-from lockstitch.activities.backends.assistants_api import AssistantsApi
+from lockstitch.activities.backends.assistants.api import AssistantsApi
+from lockstitch.activities.backends.assistants.backend import AssistantsBackend
 from lockstitch.activities.backends.base import Patience
 from lockstitch.activities.event_recorder import EventRecorder
 from lockstitch.activities.messages import RunRef, RunStop

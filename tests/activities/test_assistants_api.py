@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from lockstitch.activities.backends.assistants_api import AssistantsApi
+from lockstitch.activities.backends.assistants.api import AssistantsApi
 from lockstitch.errors import UpstreamError
 from lockstitch.probes import listen, serving
 

@@ -5,8 +5,8 @@ from datetime import timedelta
 import openai
 import pytest
 
-from lockstitch.activities.backends.assistants import AssistantsBackend
-from lockstitch.activities.backends.assistants_api import AssistantsApi
+from lockstitch.activities.backends.assistants.api import AssistantsApi
+from lockstitch.activities.backends.assistants.backend import AssistantsBackend
 from lockstitch.activities.backends.base import Patience
 from lockstitch.activities.messages import RunRef
 from lockstitch.assistants.store import event_log, tool_calls, upstream_runs

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from lockstitch.activities.backends.assistants_calls import CallNames
-from lockstitch.activities.backends.assistants_story import Story
+from lockstitch.activities.backends.assistants.rounds import CallNames
+from lockstitch.activities.backends.assistants.story import Story
 from lockstitch.activities.messages import RunRef
 from lockstitch.assistants.store.event_log import LoggedEvent, NewEvent
 from lockstitch.tests.activities.stories import check_story, told_texts

@@ -19,8 +19,8 @@ import openai
 import pytest
 from temporalio.client import Client
 
-from lockstitch.activities.backends.assistants import AssistantsBackend
-from lockstitch.activities.backends.assistants_api import AssistantsApi
+from lockstitch.activities.backends.assistants.api import AssistantsApi
+from lockstitch.activities.backends.assistants.backend import AssistantsBackend
 from lockstitch.activities.backends.base import Backend, Patience
 from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.event_recorder import EventRecorder

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 
-from lockstitch.activities.backends.assistants import AssistantsBackend
-from lockstitch.activities.backends.assistants_api import AssistantsApi
+from lockstitch.activities.backends.assistants.api import AssistantsApi
+from lockstitch.activities.backends.assistants.backend import AssistantsBackend
 from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.config import Config
 from lockstitch.starter.client import Starter

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lockstitch.activities.backends.assistants_story import NUMBER_MARK, RUN_MARK
+from lockstitch.activities.backends.assistants.story import NUMBER_MARK, RUN_MARK
 from lockstitch.errors import ApiError
 from lockstitch.starter.contract import RunParameters, ThreadRunRequest
 
