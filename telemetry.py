@@ -116,6 +116,10 @@ def log_context(**values: object) -> AbstractContextManager[Any]:
     return structlog.contextvars.bound_contextvars(**values)
 
 
+# Without the values of local variables: keys, contents and the tokens of decision links are among them.
+_TRACEBACKS = structlog.dev.RichTracebackFormatter(show_locals=False)
+
+
 def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
     """Send structlog's lines and those of the standard library to standard error in one form.
 
@@ -131,7 +135,7 @@ def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
     renderers: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_TRACEBACKS)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

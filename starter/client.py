@@ -24,7 +24,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -260,7 +260,7 @@ class Starter:
                     DECIDE_UPDATE, decision, result_type=Escalation, rpc_timeout=DECISION_TIMEOUT
                 )
             except WorkflowUpdateFailedError as error:
-                raise DecisionRefused(decision.escalation_id, str(error.cause)) from error
+                raise DecisionRefused(decision.escalation_id, _problem(error)) from error
             except WorkflowUpdateRPCTimeoutOrCancelledError as error:
                 raise NoWorker(run_id, DECISION_TIMEOUT.total_seconds()) from error
         return closed
@@ -349,6 +349,11 @@ async def _result(client: Client, run: WorkflowHandle[Any, ThreadRunResult]) -> 
             return await run.result()
         except WorkflowFailureError as error:
             raise RunBroken(run.id, str(error.cause)) from error
+
+
+def _problem(error: WorkflowUpdateFailedError) -> str:
+    """Return the sentence with which the run refused; the SDK puts the name of the error's type before it."""
+    return error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
 
 
 def _reason(said: str) -> str:
