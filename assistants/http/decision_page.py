@@ -24,7 +24,7 @@ _STYLE = """
 :root { color-scheme: light dark; --ink: #1c1e21; --faint: #5a616b; --page: #f4f5f7; --card: #fff; --line: #d5d9df;
   --yes: #146c43; --no: #b02a37; --focus: #0b5ed7 }
 @media (prefers-color-scheme: dark) { :root { --ink: #e6e8eb; --faint: #a3abb6; --page: #15171a; --card: #1f2226;
-  --line: #3a3f47; --yes: #1f8a58; --no: #c9404d; --focus: #6ea8fe } }
+  --line: #3a3f47; --yes: #1a7a4c; --no: #c9404d; --focus: #6ea8fe } }
 * { box-sizing: border-box }
 body { margin: 0; padding: 2rem 1rem; background: var(--page); color: var(--ink);
   font: 1rem/1.5 system-ui, sans-serif }
@@ -107,7 +107,7 @@ def question_page(question: Question, now: datetime) -> str:
 
 def outcome_page(escalation: Escalation, title: str, sentence: str) -> str:
     """Return the page that says what became of an escalation."""
-    facts = {"Run": escalation.run_id, "Tool": escalation.tool, "Became": what_became(escalation)}
+    facts = {"Run": escalation.run_id, "Tool": escalation.tool, "Outcome": what_became(escalation)}
     if escalation.closed_at is not None:
         facts["When"] = moment(escalation.closed_at)
     if escalation.decision is not None and escalation.decision.message:

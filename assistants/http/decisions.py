@@ -222,7 +222,7 @@ def _fields(body: bytes) -> dict[str, str]:
         fields = parse_qs(body.decode("ascii"), errors="strict", max_num_fields=10)
     except ValueError:
         raise ApiError("The decision cannot be read: this is no form.") from None
-    return {name: values[-1] for name, values in fields.items()}
+    return {name: values[-1].replace("\r\n", "\n") for name, values in fields.items()}
 
 
 def _object(escalation: Escalation) -> dict[str, Any]:
