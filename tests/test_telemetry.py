@@ -41,6 +41,7 @@ from lockstitch.tools import ToolContext, ToolRegistry, tool
 def refund(context: ToolContext) -> str:
     context.log.info("handler_says", amount=17)
     logging.getLogger("somebody.else").warning("the bank is %s", "slow")
+    key = "".join(("hun", "ter2"))
     raise ConnectionError("the bank did not answer")
 
 async def main():
@@ -99,6 +100,15 @@ def test_console_lines_carry_the_same_and_no_colours_where_nobody_looks(log):
     assert all(f"{name}={value}" in line for name, value in IDS.items())
     assert "tool=refund" in line
     assert "ConnectionError: the bank did not answer" in said
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+def test_a_traceback_does_not_tell_the_values_of_variables(log, log_format):
+    """Keys, contents and the tokens of decision links are among them."""
+    said = log(log_format)
+
+    assert "ConnectionError: the bank did not answer" in said
+    assert "hunter2" not in said
 
 
 # --- metrics
