@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench histories lock clean
+.PHONY: help demo dev test check format bench chaos histories lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ format: $(VENV)/.ready ## Format the code
 
 bench: $(VENV)/.ready ## Measure against Temporal's floor and a bare SDK loop; writes benchmarks/results/
 	$(BIN)/python -P benchmarks/run.py
+
+chaos: $(VENV)/.ready ## Kill processes under 210 runs, and try schedules of faults at random; takes minutes
+	$(BIN)/python -P tests/kill/suite.py
 
 histories: $(VENV)/.ready ## Record the workflow histories that the replay test replays
 	$(BIN)/python -P tests/workflows/record_histories.py
