@@ -1,7 +1,9 @@
 """Which upstream error is worth another try, and when: the one place where foreign errors are translated."""
 
+import re
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import openai
 from temporalio.exceptions import ApplicationError
@@ -21,28 +23,63 @@ _LAST_ERROR_CODES = {
 _LONGEST_RETRY_AFTER = timedelta(minutes=5)
 
 
-def translate(error: Exception) -> UpstreamError:
-    """Return what an error of the openai SDK means for a run."""
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """Who refused or broke: how sentences call it, and what to do where it does not let us in."""
+
+    subject: str
+    when_locked_out: str = ""
+
+
+MODEL_ENDPOINT = Upstream("The model endpoint")
+ASSISTANTS_SERVER = Upstream(
+    "The Assistants server",
+    when_locked_out="Check LOCKSTITCH_ASSISTANTS_API_KEY, and on Azure LOCKSTITCH_ASSISTANTS_API_VERSION.",
+)
+
+Refusal = Literal["thread_locked", "outputs_not_accepted", "not_cancellable", "not_updatable"]
+
+# The Assistants API says these in words only; other servers that speak it say them in the same.
+_REFUSALS: dict[Refusal, re.Pattern[str]] = {
+    "thread_locked": re.compile(r"already has an active run|while a run \S+ is active"),
+    "outputs_not_accepted": re.compile(r"do(es)? not accept tool outputs"),
+    "not_cancellable": re.compile(r"[Cc]annot cancel run"),
+    "not_updatable": re.compile(r"[Cc]annot update run"),
+}
+_REFUSING_STATUSES = frozenset({400, 409, 422})
+
+
+def refusal(error: UpstreamError) -> Refusal | None:
+    """Tell which of the refusals that belong to the life of a run an Assistants server has answered."""
+    if error.status not in _REFUSING_STATUSES:
+        return None
+    return next((name for name, said in _REFUSALS.items() if said.search(str(error))), None)
+
+
+def translate(error: Exception, upstream: Upstream = MODEL_ENDPOINT) -> UpstreamError:
+    """Return what an error of the openai SDK, or a `TimeoutError`, means for a run."""
+    who = upstream.subject
     if isinstance(error, UpstreamError):
         return error
-    if isinstance(error, openai.APITimeoutError):
-        return UpstreamError("The model endpoint did not answer in time.", retryable=True)
+    if isinstance(error, openai.APITimeoutError | TimeoutError):
+        return UpstreamError(f"{who} did not answer in time.", retryable=True)
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__ or error
-        return UpstreamError(f"The model endpoint {error.request.url.host} cannot be reached: {reason}", retryable=True)
+        return UpstreamError(f"{who} {error.request.url.host} cannot be reached: {reason}", retryable=True)
     if isinstance(error, openai.APIStatusError):
-        return _from_status(error)
-    return UpstreamError(f"The model endpoint gave an answer that is not understood: {error}", retryable=True)
+        return _from_status(error, upstream)
+    return UpstreamError(f"{who} gave an answer that is not understood: {error}", retryable=True)
 
 
-def _from_status(error: openai.APIStatusError) -> UpstreamError:
+def _from_status(error: openai.APIStatusError, upstream: Upstream) -> UpstreamError:
     status = error.status_code
     should_retry = error.response.headers.get("x-should-retry")
     retryable = should_retry == "true" or (should_retry != "false" and status in RETRYABLE_STATUSES)
     if error.code == "insufficient_quota":  # sent with 429, and waiting does not help
         retryable = False
+    hint = f" {upstream.when_locked_out}" if status in (401, 403) and upstream.when_locked_out else ""
     return UpstreamError(
-        f"The model endpoint answered {status}: {error.message}",
+        f"{upstream.subject} answered {status}: {error.message}{hint}",
         status=status,
         code=_LAST_ERROR_CODES.get(status, "server_error"),
         retryable=retryable,

@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from lockstitch.activities.backends.base import Patience, Progress
 from lockstitch.activities.backends.conversation import read_turn
+from lockstitch.activities.backends.inline_text import clip
 from lockstitch.activities.backends.local_turn import TurnWriter
 from lockstitch.activities.backends.metered import metered_turn
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
@@ -28,9 +29,6 @@ from lockstitch.starter.contract import (
     Usage,
     new_thread_id,
 )
-
-INLINE_TEXT_BYTES = 32 * 1024
-"""How much of the last message a run's result carries; the whole is in the store."""
 
 _DELETED = LastError(code="invalid_request_error", message="The run was deleted with its thread.")
 
@@ -174,8 +172,8 @@ def _stop(connection: Connection, run: RunRef) -> RunStop:
         run=_reference(row, run.tenant),
         status=row["status"],
         message_ids=message_ids,
-        last_message_text=None if text is None else _clip(text),
-        last_message_truncated=text is not None and _clip(text) != text,
+        last_message_text=None if text is None else clip(text),
+        last_message_truncated=text is not None and clip(text) != text,
         usage=_usage(row["usage"]),
         last_error=None if row["last_error"] is None else LastError.model_validate(row["last_error"]),
     )
@@ -189,10 +187,6 @@ def _open_round(connection: Connection, run: Row) -> list[RequestedCall]:
         for step_id in open_steps
         for call in found[step_id]
     ]
-
-
-def _clip(text: str) -> str:
-    return text.encode()[:INLINE_TEXT_BYTES].decode(errors="ignore")
 
 
 def _usage(usage: dict[str, Any]) -> Usage:
