@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench histories lock clean
+.PHONY: help demo dev test chaos check format bench histories lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -17,6 +17,10 @@ dev: $(VENV)/.ready ## Start Temporal, a worker and the HTTP server; Ctrl-C ends
 
 test: $(VENV)/.ready ## Run the tests
 	$(BIN)/pytest
+
+chaos: $(VENV)/.ready ## Let thousands of runs meet misfortunes, and kill processes; takes long
+	$(BIN)/pytest -m chaos -s tests/chaos
+	$(BIN)/python -P tests/chaos/kill_suite.py
 
 check: $(VENV)/.ready ## Lint, type-check and check who imports whom
 	$(BIN)/ruff check .
