@@ -1,25 +1,22 @@
-"""The command line."""
+"""The command line: the processes, a run from the shell; `commands` has the groups of commands."""
 
 import asyncio
-import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_args
+from typing import Annotated, Any, NoReturn
 
 import typer
-import uvloop
 from pydantic import ValidationError
-from rich.console import Console
 
 from lockstitch import run_view, telemetry
-from lockstitch.config import Config
+from lockstitch.commands import escalations, runs
+from lockstitch.commands.invocation import AsJson, carry_out, console, exit_by, settings, view, with_starter
 from lockstitch.errors import LockstitchError
-from lockstitch.run_view import JsonView, LiveView, RunView
 from lockstitch.starter.client import Starter
-from lockstitch.starter.contract import NewMessage, RunStatus, ThreadRunRequest, ThreadRunResult, ToolOutput
+from lockstitch.starter.contract import NewMessage, ThreadRunRequest, ThreadRunResult
 
 app = typer.Typer(
     help="Run assistant threads so that no run is lost or left hanging.",
@@ -27,15 +24,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-runs_app = typer.Typer(help="Look at runs, answer them, cancel them.", no_args_is_help=True)
 tools_app = typer.Typer(help="Look at the registered tools.", no_args_is_help=True)
-app.add_typer(runs_app, name="runs")
+app.add_typer(runs.app, name="runs")
+app.add_typer(escalations.app, name="escalations")
 app.add_typer(tools_app, name="tools")
-
-console = Console()
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
-RunId = Annotated[str, typer.Argument(help="The id of a run: run_...")]
 
 
 def main() -> None:
@@ -55,14 +47,6 @@ def main() -> None:
 def _give_up(problem: str) -> NoReturn:
     sys.stderr.write(f"lockstitch: {problem}\n")
     sys.exit(1)
-
-
-def _config() -> Config:
-    return Config.from_environment(os.environ)
-
-
-def _run(coroutine: Coroutine[Any, Any, Any]) -> Any:
-    return uvloop.run(coroutine)
 
 
 async def _until_told(body: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -87,9 +71,9 @@ def worker() -> None:
     """Run a worker: it carries runs and calls their handlers. Settings come from the environment."""
     from lockstitch.worker import run_worker
 
-    config = _config()
+    config = settings()
     telemetry.set_up_logging(config.log_format, config.log_level)
-    _run(_until_told(lambda stop: run_worker(config, stop)))
+    carry_out(_until_told(lambda stop: run_worker(config, stop)))
 
 
 @app.command()
@@ -97,9 +81,9 @@ def serve() -> None:
     """Run the HTTP server: the Assistants API. Settings come from the environment."""
     from lockstitch.assistants.http.app import serve as serve_http
 
-    config = _config()
+    config = settings()
     telemetry.set_up_logging(config.log_format, config.log_level)
-    _run(_until_told(lambda stop: serve_http(config, stop)))
+    carry_out(_until_told(lambda stop: serve_http(config, stop)))
 
 
 @app.command()
@@ -115,7 +99,7 @@ def dev(
     """Start everything on this machine: Temporal dev server, worker and HTTP server. Ctrl-C ends it."""
     from lockstitch.dev import DevOptions, DevStack
 
-    _config()
+    settings()
     options = DevOptions(data_dir, port, temporal_port, ui_port, metrics_port)
 
     async def run_stack() -> None:
@@ -130,7 +114,7 @@ def dev(
             console.print("Ready. Ctrl-C ends it.")
             await asyncio.Event().wait()
 
-    _run(_until_interrupted(run_stack()))
+    carry_out(_until_interrupted(run_stack()))
 
 
 @app.command()
@@ -142,21 +126,21 @@ def demo(
     """Show the main job on an embedded stack: a run whose two tools read a file, and one of which is retried."""
     from lockstitch.demo import demo_stack, run_demo
 
-    config = _config()
-    view = _view(as_json)
+    config = settings()
+    shown = view(as_json)
     finished: list[ThreadRunResult] = []
 
     async def run_all() -> None:
         if not as_json:
             console.print("[dim]Starting Temporal, a worker and the HTTP server ...[/]")
         async with demo_stack() as stack:
-            finished.append(await run_demo(stack, config, model, view))
+            finished.append(await run_demo(stack, config, model, shown))
             if keep:
                 console.print("Still running. Ctrl-C ends it.")
                 await asyncio.Event().wait()
 
-    _run(_until_interrupted(run_all()))
-    _exit_by(finished)
+    carry_out(_until_interrupted(run_all()))
+    exit_by(finished)
 
 
 @app.command()
@@ -174,66 +158,16 @@ def run(
         if thread is None
         else ThreadRunRequest(assistant_id=assistant, thread_id=thread, additional_messages=[said])
     )
-    view = _view(as_json)
+    shown = view(as_json)
 
     async def start_and_watch(starter: Starter) -> ThreadRunResult:
         run_id = await starter.start(request, key=key)
-        await run_view.show(starter.stream(run_id), view)
+        await run_view.show(starter.stream(run_id), shown)
         result = await starter.result(run_id)
-        view.result(result, {})
+        shown.result(result, {})
         return result
 
-    _exit_by([_with_starter(start_and_watch)])
-
-
-@runs_app.command("list")
-def list_runs(
-    status: Annotated[str | None, typer.Option(help="Only runs with this status.")] = None,
-    thread: Annotated[str | None, typer.Option(help="Only runs of this thread.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
-    as_json: AsJson = False,
-) -> None:
-    """List runs, newest first."""
-    wanted = _status(status)
-    found = _with_starter(lambda starter: starter.list(status=wanted, thread_id=thread, limit=limit))
-    if as_json:
-        for snapshot in found:
-            run_view.print_json(snapshot.model_dump(mode="json"))
-    else:
-        console.print(run_view.runs_table(list(found)))
-
-
-@runs_app.command("show")
-def show_run(run_id: RunId, as_json: AsJson = False) -> None:
-    """Show one run as it is now."""
-    snapshot = _with_starter(lambda starter: starter.snapshot(run_id))
-    if as_json:
-        run_view.print_json(snapshot.model_dump(mode="json"))
-        return
-    for name, value in snapshot.model_dump(exclude={"pending_calls"}).items():
-        console.print(f"[dim]{name:<16}[/]{'' if value is None else value}", highlight=False)
-    for call in snapshot.pending_calls:
-        console.print(f"[yellow]waits for[/] {call.name} [dim]{call.call_id}[/]")
-
-
-@runs_app.command("cancel")
-def cancel_run(run_id: RunId) -> None:
-    """Ask a run to end as cancelled."""
-    _with_starter(lambda starter: starter.cancel(run_id))
-    console.print(f"{run_id} is being cancelled.")
-
-
-@runs_app.command("answer")
-def answer_run(
-    run_id: RunId,
-    output: Annotated[
-        list[str], typer.Option(help="The output of a call, as CALL_ID=TEXT; once for each call.", show_default=False)
-    ],
-) -> None:
-    """Give a run the outputs of calls that it waits for."""
-    outputs = [_tool_output(text) for text in output]
-    _with_starter(lambda starter: starter.answer(run_id, outputs))
-    console.print(f"{run_id} has {len(outputs)} more tool output(s).")
+    exit_by([with_starter(start_and_watch)])
 
 
 @tools_app.command("list")
@@ -241,7 +175,7 @@ def list_tools(as_json: AsJson = False) -> None:
     """List the tools that LOCKSTITCH_TOOLS and installed packages register: names, schemas and policies."""
     from lockstitch.tools import ToolRegistry
 
-    registry = ToolRegistry.load(_config().tools)
+    registry = ToolRegistry.load(settings().tools)
     for tool in registry.tools:
         if as_json:
             run_view.print_json({**tool.definition()["function"], "policy": tool.policy.model_dump(mode="json")})
@@ -249,46 +183,6 @@ def list_tools(as_json: AsJson = False) -> None:
             run_view.show_tool(tool, console)
     if not as_json and not len(registry):
         console.print("No tools are registered; set LOCKSTITCH_TOOLS to an import path.")
-
-
-def _view(as_json: bool) -> RunView:
-    return JsonView() if as_json else LiveView(console)
-
-
-def _with_starter(action: Callable[[Starter], Awaitable[Any]]) -> Any:
-    config = _config()
-
-    async def connected() -> Any:
-        starter = await Starter.connect(
-            config.temporal_address,
-            namespace=config.temporal_namespace,
-            task_queue=config.task_queue,
-            server_url=config.server_url,
-        )
-        async with starter:
-            return await action(starter)
-
-    return _run(connected())
-
-
-def _exit_by(results: Sequence[ThreadRunResult]) -> None:
-    if not results or any(result.status != "completed" for result in results):
-        raise typer.Exit(1)
-
-
-def _status(text: str | None) -> RunStatus | None:
-    statuses: Sequence[RunStatus] = get_args(RunStatus)
-    found = next((status for status in statuses if status == text), None)
-    if text is not None and found is None:
-        raise typer.BadParameter(f"{text!r} is not one of {', '.join(statuses)}", param_hint="--status")
-    return found
-
-
-def _tool_output(text: str) -> ToolOutput:
-    call_id, separator, output = text.partition("=")
-    if not separator or not call_id:
-        raise typer.BadParameter(f"{text!r} is not of the form CALL_ID=TEXT", param_hint="--output")
-    return ToolOutput(tool_call_id=call_id, output=output)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,22 @@ class Config:
     model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
     openai_api_key: str = _secret("OPENAI_API_KEY", "The key of the model endpoint.")
     openai_base_url: str = _setting("OPENAI_BASE_URL", OPENAI_URL, "The model endpoint.")
+    assistants_url: str = _setting(
+        "LOCKSTITCH_ASSISTANTS_URL",
+        "",
+        "The server of the backend assistants, with its /v1; on Azure the resource's URL. Empty: there is none.",
+    )
+    assistants_api_key: str = _secret("LOCKSTITCH_ASSISTANTS_API_KEY", "The key of that server.")
+    assistants_api_version: str = _setting(
+        "LOCKSTITCH_ASSISTANTS_API_VERSION",
+        "",
+        "The API version for which Azure is asked; the server is addressed as Azure's are where this is set.",
+    )
+    adopt_threads: tuple[str, ...] = _setting(
+        "LOCKSTITCH_ADOPT_THREADS",
+        (),
+        "Threads of that server, separated by commas, on which runs that nobody answers are taken over.",
+    )
     webhook_url: str = _secret("LOCKSTITCH_WEBHOOK_URL", "Where the worker tells of escalations; empty tells nobody.")
     webhook_secrets: tuple[str, ...] = _secret(
         "LOCKSTITCH_WEBHOOK_SECRETS",

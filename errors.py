@@ -33,7 +33,8 @@
     |   |-- WebhookUnwanted            the receiver wants no more
     |   `-- WebhookFailed              an attempt that may succeed another time
     |-- WebhookNotAuthentic      a webhook that none of the secrets has signed, or an old one
-    |-- DecisionLinkInvalid      a decision link that this server has not made
+    |-- DecisionLinkInvalid      a decision link that cannot be used
+    |   |-- DecisionLinkForged         one that none of our secrets has signed
     |   `-- DecisionLinkExpired        one whose time is over
     `-- ApiError                 a request that the Assistants API answers with an error object
 """
@@ -312,6 +313,13 @@ class DecisionLinkInvalid(LockstitchError):
 
     def __init__(self, problem: str) -> None:
         super().__init__(f"This decision link is not valid: {problem}")
+
+
+class DecisionLinkForged(DecisionLinkInvalid):
+    """A decision link that this server has not made, or one that was signed with a secret it no longer knows."""
+
+    def __init__(self) -> None:
+        super().__init__("its signature is not one of ours.")
 
 
 class DecisionLinkExpired(DecisionLinkInvalid):

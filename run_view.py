@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from lockstitch.starter.contract import RunEvent, RunSnapshot, ThreadRunResult
+from lockstitch.starter.contract import RunEvent, RunSnapshot, ThreadRunResult, UpstreamAttempt
 from lockstitch.tools import Tool
 
 _OUTCOME_STYLES = {"succeeded": "green", "answered": "green", "unanswered": "yellow"}
@@ -161,6 +161,13 @@ def runs_table(runs: list[RunSnapshot]) -> Table:
     return table
 
 
+def attempt_line(attempt: UpstreamAttempt) -> str:
+    """Return a line about one run upstream that carried a run."""
+    until = f"{attempt.ended_at:%H:%M:%S}" if attempt.ended_at else "now"
+    problem = f"  [red]{escape(attempt.problem)}[/]" if attempt.problem else ""
+    return f"[dim]carried by[/] {escape(attempt.upstream_id)}  {attempt.began_at:%Y-%m-%d %H:%M:%S} to {until}{problem}"
+
+
 def show_tool(tool: Tool, console: Console) -> None:
     """Print a tool: its name, what the model is told, and how it is tried."""
     policy = tool.policy
@@ -170,6 +177,10 @@ def show_tool(tool: Tool, console: Console) -> None:
         f"then {policy.on_failure}",
         "safe to retry" if policy.retry_safe else "not safe to retry",
     ]
+    if policy.approval:
+        facts.append("after approval")
+    if tool.reconcile is not None:
+        facts.append("reconciled where its outcome is unknown")
     if policy.task_queue:
         facts.append(f"on the task queue {policy.task_queue}")
     console.print(f"[cyan]{tool.name}[/]  [dim]{tool.place}[/]", highlight=False)

@@ -116,6 +116,11 @@ def log_context(**values: object) -> AbstractContextManager[Any]:
     return structlog.contextvars.bound_contextvars(**values)
 
 
+# On a terminal structlog would show the values of local variables too: keys, contents and the tokens of decision links
+# are among them.
+_TRACEBACK = structlog.dev.plain_traceback
+
+
 def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
     """Send structlog's lines and those of the standard library to standard error in one form.
 
@@ -131,7 +136,7 @@ def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
     renderers: list[structlog.typing.Processor] = (
         [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
         if log_format == "json"
-        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        else [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=_TRACEBACK)]
     )
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

@@ -3,17 +3,29 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.client import Client
+from temporalio.client import (
+    Client,
+    Schedule,
+    ScheduleActionStartWorkflow,
+    ScheduleAlreadyRunningError,
+    ScheduleIntervalSpec,
+    ScheduleOverlapPolicy,
+    SchedulePolicy,
+    ScheduleSpec,
+    ScheduleState,
+)
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from lockstitch import telemetry
+from lockstitch.activities.adoption import AdoptionActivities, StrandedRuns, Sweep
+from lockstitch.activities.backends.base import Backend
 from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.escalations import NotificationActivities
 from lockstitch.activities.runs import RunActivities
@@ -29,6 +41,7 @@ from lockstitch.starter import contract
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.tools import ToolRegistry
+from lockstitch.workflows.adoption import AdoptionSweep
 from lockstitch.workflows.notification import DeliverNotification
 from lockstitch.workflows.thread_run import ThreadRun
 
@@ -41,6 +54,9 @@ HEARTBEAT_THROTTLE = timedelta(seconds=2)
 
 HANDLER_THREADS = 200
 """How many handlers that are not async run at a time; one that was given up at its timeout keeps its thread."""
+
+SWEEP_EVERY = timedelta(seconds=30)
+"""How often stranded runs are looked for."""
 
 
 async def run_worker(config: Config, stop: asyncio.Event) -> None:
@@ -64,12 +80,14 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
             config.temporal_address, config.temporal_namespace, telemetry.buffering_runtime()
         )
         await ensure_search_attributes(client)
+        await ensure_sweep(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
         await stack.enter_async_context(counting_open_runs(starter))
         checks = {"temporal": lambda: starter.count("queued"), "database": database.version}
         await stack.enter_async_context(serving(probe_app(checks), listener))
-        for worker in build_workers(client, config, database, model, tools):
+        remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
+        for worker in build_workers(client, config, database, model, tools, remote=remote):
             await stack.enter_async_context(worker)
         telemetry.log.info("worker_started", task_queue=config.task_queue, model=model.name, tools=list(tools))
         await stop.wait()
@@ -88,19 +106,41 @@ def build_workers(
     model: Model,
     tools: ToolRegistry,
     *,
+    remote: Sequence[Backend] = (),
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
-    """Return the worker of runs, and one more for each task queue that a tool asks for."""
-    backends = {"local": LocalBackend(database, model, tools)}
+    """Return the worker of runs, and one more for each task queue that a tool asks for.
+
+    ``remote`` are the backends beside the one whose runs are our own.
+    """
+    backends = {backend.name: backend for backend in (LocalBackend(database, model, tools), *remote)}
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
     notify = NotificationActivities(database, _webhook(config), _decision_links(config)).deliver_notification
-    activities: list[Callable[..., Any]] = [*runs.activities(), notify, *calls]
+    starter = Starter(client, task_queue=config.task_queue)  # opens no connection of its own, so nothing to close
+    elsewhere = [backend for backend in remote if isinstance(backend, StrandedRuns)]
+    sweep = AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs
+    activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, *calls]
+    workflows = [ThreadRun, DeliverNotification, AdoptionSweep]
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [
-        build_worker(client, config, config.task_queue, activities, [ThreadRun, DeliverNotification], workflow_runner),
+        build_worker(client, config, config.task_queue, activities, workflows, workflow_runner),
         *(build_worker(client, config, queue, calls) for queue in sorted(own_queues)),
     ]
+
+
+async def ensure_sweep(client: Client, task_queue: str) -> None:
+    """Make the schedule that sweeps for stranded runs, where the namespace does not have it yet."""
+    sweep = Schedule(
+        action=ScheduleActionStartWorkflow(
+            AdoptionSweep.run, Sweep(), id=f"adoption-sweep-{task_queue}", task_queue=task_queue
+        ),
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=SWEEP_EVERY)]),
+        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
+        state=ScheduleState(note="Takes over runs that nobody carries."),
+    )
+    with suppress(ScheduleAlreadyRunningError):
+        await client.create_schedule(f"adoption-{task_queue}", sweep)
 
 
 def _webhook(config: Config) -> Webhook | None:
@@ -166,6 +206,29 @@ def _model(config: Config) -> Model:
         timeout=config.model_timeout,
         api=config.model_api,
     )
+
+
+@asynccontextmanager
+async def open_remote_backends(
+    config: Config, database: Database, tools: ToolRegistry
+) -> AsyncIterator[Sequence[Backend]]:
+    """Build the backends on other servers that the settings name."""
+    if not config.assistants_url:
+        yield ()
+        return
+    from lockstitch.activities.backends.assistants.api import AssistantsApi
+    from lockstitch.activities.backends.assistants.backend import AssistantsBackend
+
+    api = AssistantsApi(
+        base_url=config.assistants_url,
+        api_key=config.assistants_api_key,
+        api_version=config.assistants_api_version,
+    )
+    backend = AssistantsBackend(database, api, tools)
+    try:
+        yield (backend,)
+    finally:
+        await backend.aclose()
 
 
 async def ensure_search_attributes(client: Client) -> None:

@@ -47,9 +47,8 @@ class NotificationActivities:
             "run_id": notification.run_id,
             "thread_id": notification.thread_id,
         }
-        with telemetry.log_context(**ids, attempt=activity.info().attempt):
-            async with heartbeats():
-                return await self._deliver(notification)
+        with telemetry.log_context(**ids, attempt=activity.info().attempt), heartbeats():
+            return await self._deliver(notification)
 
     async def _deliver(self, notification: Notification) -> NotificationResult:
         attempt = activity.info().attempt

@@ -6,6 +6,7 @@ from typing import Any
 
 import openai
 from temporalio import activity
+from temporalio.exceptions import ApplicationError
 
 from lockstitch import telemetry
 from lockstitch.activities.backends.base import Backend, Patience
@@ -13,7 +14,7 @@ from lockstitch.activities.event_recorder import EventRecorder
 from lockstitch.activities.heartbeats import heartbeats
 from lockstitch.activities.messages import EndRun, ReplaceRun, RunRef, RunStop, StartRun, SubmitToolOutputs
 from lockstitch.activities.upstream_errors import raise_for_temporal
-from lockstitch.assistants.store import tool_calls
+from lockstitch.assistants.store import event_log, tool_calls
 from lockstitch.assistants.store.database import Database
 from lockstitch.errors import LockstitchError, UpstreamRunBroken
 from lockstitch.starter.contract import OPEN_STATUSES, RunPolicy
@@ -36,7 +37,7 @@ class RunActivities:
     @activity.defn(name="start_run")
     async def start_run(self, start: StartRun) -> RunStop:
         """Create the run upstream, or find it, and follow it to its first stop."""
-        backend = self._backends[start.request.backend]
+        backend = self._backend(start.request.backend)
         async with _upstream(start.run_id):
             run = await backend.create(start.run_id, start.request)
             if start.request.adopted_run_id is None:
@@ -46,7 +47,7 @@ class RunActivities:
     @activity.defn(name="submit_tool_outputs")
     async def submit_tool_outputs(self, submission: SubmitToolOutputs) -> RunStop:
         """Give the run the outputs of its round and follow it to its next stop."""
-        backend = self._backends[submission.run.backend]
+        backend = self._backend(submission.run.backend)
         async with _upstream(submission.run.run_id):
             try:
                 await backend.submit(submission.run, submission.outputs, submission.failures)
@@ -58,7 +59,7 @@ class RunActivities:
     async def replace_run(self, replacement: ReplaceRun) -> RunStop:
         """Put a new run in the place of one that will not go on, and follow it to its first stop."""
         run, policy = replacement.run, replacement.request.policy
-        backend = self._backends[run.backend]
+        backend = self._backend(run.backend)
         async with _upstream(run.run_id):
             telemetry.log.warning("run_replaced", upstream_id=run.upstream_id, reason=replacement.reason)
             made = await backend.replace(run, replacement.request, replacement.number, Patience.of(policy))
@@ -67,9 +68,10 @@ class RunActivities:
     @activity.defn(name="read_run")
     async def read_run(self, run: RunRef) -> RunStop:
         """Tell where the run stands upstream, before a person is asked about it."""
+        backend = self._backend(run.backend)
         async with _upstream(run.run_id):
             try:
-                stop = self._with_policies(await self._backends[run.backend].retrieve(run))
+                stop = self._with_policies(await backend.retrieve(run))
             except UpstreamRunBroken as error:
                 stop = _broken(run, error)
             telemetry.log.info("run_read_again", status=stop.status, broken=stop.broken)
@@ -78,10 +80,26 @@ class RunActivities:
     @activity.defn(name="end_run")
     async def end_run(self, end: EndRun) -> RunStop:
         """End the run upstream, if it has not ended."""
+        if end.run.backend not in self._backends:  # then the run never began, and whoever watches must learn the end
+            reason = end.last_error.message if end.last_error else f"The run ended as {end.status}."
+            await self._database.write(lambda connection: event_log.close(connection, end.run.run_id, reason))
+        backend = self._backend(end.run.backend)
         async with _upstream(end.run.run_id):
-            stop = await self._backends[end.run.backend].end(end.run, end.status, end.last_error)
+            stop = await backend.end(end.run, end.status, end.last_error)
             telemetry.log.info("run_ended", run_id=end.run.run_id, status=stop.status)
             return stop
+
+    def _backend(self, name: str) -> Backend:
+        """Return the backend; one that this worker does not have, it will not have another time."""
+        if name not in self._backends:
+            known = ", ".join(sorted(self._backends))
+            raise ApplicationError(
+                f"This worker has no backend {name!r}, only {known}: set the URL of its server on every worker of the "
+                "task queue.",
+                type="server_error",
+                non_retryable=True,
+            )
+        return self._backends[name]
 
     async def _take_up(self, backend: Backend, run: RunRef, policy: RunPolicy) -> RunStop:
         """Follow a run that somebody else created from where it stands."""
@@ -89,6 +107,8 @@ class RunActivities:
             stop = await backend.retrieve(run)
         except UpstreamRunBroken as error:
             return _broken(run, error)
+        if stop.status == "cancelling":  # whoever asked for that may be gone
+            return await backend.end(run, "cancelled", None)
         if stop.calls or stop.status not in OPEN_STATUSES:
             return self._with_policies(stop)
         return await self._follow(backend, run, stop.turns + 1, policy)
@@ -105,7 +125,9 @@ class RunActivities:
             stop = self._with_policies(await self._without_repeats(await backend.retrieve(run)))
         except UpstreamRunBroken as error:
             stop = _broken(run, error)
-        telemetry.log.info("run_stopped", status=stop.status, turn=turn, broken=stop.broken)
+        # At each stop but the last, somebody else has more to say: a handler, a person, or whoever replaces the run.
+        tell = telemetry.log.debug if stop.status in OPEN_STATUSES else telemetry.log.info
+        tell("run_stopped", status=stop.status, turn=turn, broken=stop.broken)
         return stop
 
     async def _without_repeats(self, stop: RunStop) -> RunStop:
@@ -141,7 +163,7 @@ async def _upstream(run_id: str) -> AsyncIterator[None]:
     """Run one activity's body: alive for Temporal, with the run's id on every log line, errors translated."""
     with telemetry.log_context(run_id=run_id, attempt=activity.info().attempt):
         try:
-            async with heartbeats():
+            with heartbeats():
                 yield
         except (LockstitchError, openai.OpenAIError) as error:
             telemetry.log.warning("run_interrupted", error=str(error))

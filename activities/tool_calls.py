@@ -40,9 +40,9 @@ class ToolActivities:
     def _activity(self, tool: Tool) -> Callable[..., Any]:
         @activity.defn(name=f"tool.{tool.name}")
         async def call_tool(call: CallTool) -> ToolCallDone:
-            with telemetry.log_context(run_id=call.run.run_id, thread_id=call.run.thread_id, call_id=call.call_id):
-                async with heartbeats():
-                    return await self._call(tool, call)
+            ids = {"run_id": call.run.run_id, "thread_id": call.run.thread_id, "call_id": call.call_id}
+            with telemetry.log_context(**ids), heartbeats():
+                return await self._call(tool, call)
 
         return call_tool
 

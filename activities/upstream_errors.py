@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Literal, NoReturn
 
+import httpx2
 import openai
 from temporalio.exceptions import ApplicationError
 
@@ -61,7 +62,7 @@ def translate(error: Exception, upstream: Upstream = MODEL_ENDPOINT) -> Upstream
     who = upstream.subject
     if isinstance(error, UpstreamError):
         return error
-    if isinstance(error, openai.APITimeoutError | TimeoutError):
+    if isinstance(error, openai.APITimeoutError | TimeoutError) and not _could_not_connect(error):
         return UpstreamError(f"{who} did not answer in time.", retryable=True)
     if isinstance(error, openai.APIConnectionError):
         reason = error.__cause__ or error
@@ -69,6 +70,11 @@ def translate(error: Exception, upstream: Upstream = MODEL_ENDPOINT) -> Upstream
     if isinstance(error, openai.APIStatusError):
         return _from_status(error, upstream)
     return UpstreamError(f"{who} gave an answer that is not understood: {error}", retryable=True)
+
+
+def _could_not_connect(error: Exception) -> bool:
+    """Whether no connection came about; over aiohttp, one that was refused counts as one that took too long."""
+    return isinstance(error.__cause__, httpx2.ConnectTimeout)
 
 
 def _from_status(error: openai.APIStatusError, upstream: Upstream) -> UpstreamError:
@@ -79,12 +85,18 @@ def _from_status(error: openai.APIStatusError, upstream: Upstream) -> UpstreamEr
         retryable = False
     hint = f" {upstream.when_locked_out}" if status in (401, 403) and upstream.when_locked_out else ""
     return UpstreamError(
-        f"{upstream.subject} answered {status}: {error.message}{hint}",
+        f"{upstream.subject} answered {status}: {_said(error)}{hint}",
         status=status,
         code=_LAST_ERROR_CODES.get(status, "server_error"),
         retryable=retryable,
         retry_after=_retry_after(error),
     )
+
+
+def _said(error: openai.APIStatusError) -> str:
+    """Return the upstream's own words; the SDK's message repeats the status before them."""
+    said = error.body.get("message") if isinstance(error.body, dict) else None
+    return said if isinstance(said, str) and said else error.message
 
 
 def _retry_after(error: openai.APIStatusError) -> timedelta | None:

@@ -1,5 +1,6 @@
 """Two tools that read an uploaded CSV file of sales: what the demo registers.
 
+They only read, so it does no harm to call them again when nobody knows what became of a call.
 The handlers fetch the file from the Lockstitch server whose address is in ``LOCKSTITCH_SERVER_URL``, as any service
 would.
 """
@@ -16,7 +17,7 @@ import httpx2
 from lockstitch.tools import ToolContext, tool
 
 
-@tool(initial_interval=timedelta(milliseconds=500))
+@tool(initial_interval=timedelta(milliseconds=500), retry_safe=True)
 async def sales_by_month(file_id: str) -> dict[str, Any]:
     """Add up the sales of each month.
 
@@ -30,7 +31,7 @@ async def sales_by_month(file_id: str) -> dict[str, Any]:
     return {"best_month": best, "its_sales": cents / 100, "sales_of_the_year": sum(totals.values()) / 100}
 
 
-@tool(initial_interval=timedelta(milliseconds=500))
+@tool(initial_interval=timedelta(milliseconds=500), retry_safe=True)
 async def best_product(file_id: str, context: ToolContext) -> dict[str, Any]:
     """Find the product that sold best.
 

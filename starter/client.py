@@ -24,7 +24,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
-from temporalio.exceptions import WorkflowAlreadyStartedError
+from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
@@ -63,7 +63,7 @@ MAX_ANSWER_BYTES = 512 * 1024
 """The most that the outputs of one `Starter.answer` may hold together; Temporal takes 2 MB in one message."""
 
 DECISION_TIMEOUT = timedelta(seconds=10)
-"""How long `Starter.decide` waits for a worker."""
+"""How long `Starter.decide` waits for a worker, if nothing else is said."""
 
 UNKNOWN_ASSISTANT = "unknown"
 """What a run that was adopted shows as its assistant until it is known."""
@@ -97,10 +97,15 @@ class Starter:
         task_queue: str = contract.DEFAULT_TASK_QUEUE,
         server_url: str = DEFAULT_SERVER_URL,
         api_key: str | None = None,
+        decision_timeout: timedelta = DECISION_TIMEOUT,
     ) -> None:
-        """Use a Temporal client that exists; it must have `payloads.data_converter`."""
+        """Use a Temporal client that exists; it must have `payloads.data_converter`.
+
+        ``decision_timeout`` is how long `decide` waits for a worker.
+        """
         self._client = client
         self._task_queue = task_queue
+        self._decision_timeout = decision_timeout
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx2.AsyncClient(
             base_url=server_url, headers=headers, timeout=httpx2.Timeout(10, read=60), trust_env=False
@@ -204,6 +209,20 @@ class Starter:
         with _temporal_errors(self._client, ""):
             return (await self._client.count_workflows(query)).count
 
+    async def carried_run_ids(self) -> frozenset[str]:
+        """Return the ids of all runs that a workflow carries, as far as the server's search knows by now."""
+        with _temporal_errors(self._client, ""):
+            found = self._client.list_workflows(f"{_IS_A_RUN} AND ExecutionStatus = 'Running'", page_size=1000)
+            return frozenset([execution.id async for execution in found])
+
+    async def is_carried(self, run_id: str) -> bool:
+        """Tell whether a workflow carries the run now."""
+        try:
+            with _temporal_errors(self._client, run_id):
+                return (await self._handle(run_id).describe()).status is WorkflowExecutionStatus.RUNNING
+        except RunNotFound:
+            return False
+
     async def answer(self, run_id: str, outputs: Sequence[ToolOutput]) -> None:
         """Give the run outputs of calls that wait for one (`RunSnapshot.pending_calls`); the rest may follow.
 
@@ -252,17 +271,17 @@ class Starter:
         """Decide about an escalation of the run, once; a second decision is refused and changes nothing.
 
         Needs a worker, for only the run itself knows whether it still waits. Raises `RunNotFound`, `RunFinished`,
-        `DecisionRefused`, and `NoWorker` where none answers.
+        `DecisionRefused`, and `NoWorker` where none answers within the ``decision_timeout``.
         """
         with _temporal_errors(self._client, run_id):
             try:
                 closed: Escalation = await self._handle(run_id).execute_update(
-                    DECIDE_UPDATE, decision, result_type=Escalation, rpc_timeout=DECISION_TIMEOUT
+                    DECIDE_UPDATE, decision, result_type=Escalation, rpc_timeout=self._decision_timeout
                 )
             except WorkflowUpdateFailedError as error:
-                raise DecisionRefused(decision.escalation_id, str(error.cause)) from error
+                raise DecisionRefused(decision.escalation_id, _problem(error)) from error
             except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-                raise NoWorker(run_id, DECISION_TIMEOUT.total_seconds()) from error
+                raise NoWorker(run_id, self._decision_timeout.total_seconds()) from error
         return closed
 
     async def adopt(
@@ -349,6 +368,11 @@ async def _result(client: Client, run: WorkflowHandle[Any, ThreadRunResult]) -> 
             return await run.result()
         except WorkflowFailureError as error:
             raise RunBroken(run.id, str(error.cause)) from error
+
+
+def _problem(error: WorkflowUpdateFailedError) -> str:
+    """Return the sentence with which the run refused; the SDK puts the name of the error's type before it."""
+    return error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
 
 
 def _reason(said: str) -> str:

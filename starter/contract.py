@@ -288,8 +288,9 @@ class RunPolicy(BaseModel):
     upstream_attempts: Annotated[int, Field(ge=1)] = 6
     """How often a model turn is tried when the upstream fails in a way that may pass."""
 
-    turn_timeout: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=5)
-    """The longest that one attempt at one model turn may take."""
+    turn_timeout: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=10)
+    """The longest that one attempt at one model turn may take; longer than ``queued_timeout`` and
+    ``in_progress_timeout`` together, so that a run that hangs upstream is noticed within one attempt."""
 
     heartbeat_timeout: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(seconds=10)
     """A worker that was silent for so long is taken for dead and its work is given to another."""

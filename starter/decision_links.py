@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from lockstitch.errors import DecisionLinkExpired, DecisionLinkInvalid, SettingsInvalid
+from lockstitch.errors import DecisionLinkExpired, DecisionLinkForged, DecisionLinkInvalid, SettingsInvalid
 
 SHORTEST_SECRET = 32
 """Bytes; HMAC-SHA256 is as strong as its key up to this length."""
@@ -89,15 +89,15 @@ class DecisionLinks:
     def read(self, token: str, now: datetime) -> DecisionToken:
         """Return what a token stands for.
 
-        Raises `DecisionLinkInvalid` for one that is broken or that we have not signed, and `DecisionLinkExpired`
-        for one that was good until it expired.
+        Raises `DecisionLinkInvalid` for one that is broken, `DecisionLinkForged` for one that we have not signed, and
+        `DecisionLinkExpired` for one that was good until it expired.
         """
         encoded, dot, signature = token.partition(".")
         if not dot or len(token) > LONGEST_TOKEN or not token.isascii():
             raise DecisionLinkInvalid("it was not copied whole.")
         given = _decode(signature)
         if not any([hmac.compare_digest(given, _signature(key, encoded)) for key in self._keys]):  # noqa: C419 - all
-            raise DecisionLinkInvalid("its signature is not one of ours.")
+            raise DecisionLinkForged
         read = _token(_decode(encoded))
         if now >= read.expires_at:
             raise DecisionLinkExpired(read.expires_at)

@@ -25,6 +25,10 @@ SET = {
     "LOCKSTITCH_MODEL_SCRIPT": ("script.json", "model_script", "script.json"),
     "OPENAI_API_KEY": ("sk-1\n", "openai_api_key", "sk-1"),
     "OPENAI_BASE_URL": ("http://models/v1", "openai_base_url", "http://models/v1"),
+    "LOCKSTITCH_ASSISTANTS_URL": ("http://runs/v1", "assistants_url", "http://runs/v1"),
+    "LOCKSTITCH_ASSISTANTS_API_KEY": ("sk-2\n", "assistants_api_key", "sk-2"),
+    "LOCKSTITCH_ASSISTANTS_API_VERSION": ("2024-05-01-preview", "assistants_api_version", "2024-05-01-preview"),
+    "LOCKSTITCH_ADOPT_THREADS": ("thread_1, thread_2", "adopt_threads", ("thread_1", "thread_2")),
     "LOCKSTITCH_WEBHOOK_URL": ("https://hooks.example/T0/x", "webhook_url", "https://hooks.example/T0/x"),
     "LOCKSTITCH_WEBHOOK_SECRETS": ("whsec_bmV3, whsec_b2xk\n", "webhook_secrets", ("whsec_bmV3", "whsec_b2xk")),
     "LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE": ("true", "webhook_allow_private", True),
@@ -92,7 +96,13 @@ def test_settings_stay_as_they_are():
 
 @pytest.mark.parametrize(
     "variable",
-    ["OPENAI_API_KEY", "LOCKSTITCH_WEBHOOK_URL", "LOCKSTITCH_WEBHOOK_SECRETS", "LOCKSTITCH_LINK_SECRETS"],
+    [
+        "OPENAI_API_KEY",
+        "LOCKSTITCH_ASSISTANTS_API_KEY",
+        "LOCKSTITCH_WEBHOOK_URL",
+        "LOCKSTITCH_WEBHOOK_SECRETS",
+        "LOCKSTITCH_LINK_SECRETS",
+    ],
 )
 def test_a_secret_is_not_shown_where_the_settings_are(variable):
     assert "sk-secret" not in repr(read(**{variable: "sk-secret"}))

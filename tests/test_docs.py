@@ -11,6 +11,8 @@ from typer.main import get_command
 from lockstitch import telemetry
 from lockstitch.cli import app
 from lockstitch.config import Config
+from lockstitch.starter.contract import RunPolicy
+from lockstitch.tool_policy import ToolPolicy
 from lockstitch.workflows import run_metrics
 
 ROOT = Path(__file__).parents[1]
@@ -42,11 +44,25 @@ def test_no_setting_is_documented_that_does_not_exist():
 def test_every_metric_of_ours_is_documented():
     text = (ROOT / "docs/operations.md").read_text()
     ours = {metric.name for metric in telemetry.registry.collect() if metric.name.startswith("lockstitch_")}
-    ours |= {run_metrics.RUNS_STARTED, run_metrics.RUNS_FINISHED}
-    ours |= {run_metrics.RUN_DURATION, run_metrics.RUN_STATUS_DURATION}
+    ours |= {name for name in vars(run_metrics).values() if isinstance(name, str) and name.startswith("lockstitch_")}
 
     documented = {name.removesuffix("_total") for name in re.findall(r"^\| `(lockstitch_\w+)`", text, re.MULTILINE)}
     assert documented == ours
+
+
+def in_words(default: object) -> str:
+    if not isinstance(default, timedelta):
+        return str(default)
+    seconds = default.total_seconds()
+    return f"{seconds / 60:g} min" if seconds >= 60 else f"{seconds:g} s"
+
+
+@pytest.mark.parametrize("policy", [RunPolicy, ToolPolicy])
+def test_every_default_of_a_policy_is_documented_with_a_reason(policy):
+    text = (ROOT / "docs/escalations.md").read_text()
+
+    for name, field in policy.model_fields.items():
+        assert re.search(rf"^\| `{name}` \| `{in_words(field.default)}` \| \w.+\. \|$", text, re.MULTILINE), name
 
 
 def test_every_command_is_in_the_readme():

@@ -2,11 +2,12 @@
 
 import asyncio
 import json
+import os
 import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from uuid import uuid4
 
 import httpx2
@@ -41,6 +42,7 @@ from lockstitch.tools import ToolContext, ToolRegistry, tool
 def refund(context: ToolContext) -> str:
     context.log.info("handler_says", amount=17)
     logging.getLogger("somebody.else").warning("the bank is %s", "slow")
+    key = "".join(("hun", "ter2"))
     raise ConnectionError("the bank did not answer")
 
 async def main():
@@ -99,6 +101,28 @@ def test_console_lines_carry_the_same_and_no_colours_where_nobody_looks(log):
     assert all(f"{name}={value}" in line for name, value in IDS.items())
     assert "tool=refund" in line
     assert "ConnectionError: the bank did not answer" in said
+
+
+def test_a_traceback_on_a_terminal_does_not_tell_the_values_of_variables(tmp_path):
+    """Keys, contents and the tokens of decision links are among them."""
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-c", LOG, "console", "warning", f"sqlite:///{tmp_path}/terminal.db"]
+    with subprocess.Popen(command, stderr=theirs) as process:
+        os.close(theirs)
+        said = _read_terminal(ours)
+        assert process.wait(60) == 0
+    os.close(ours)
+
+    assert "the bank did not answer" in said
+    assert "hunter2" not in said
+
+
+def _read_terminal(descriptor: int) -> str:
+    said = b""
+    with suppress(OSError):  # how Linux says that nobody writes any more
+        while part := os.read(descriptor, 65536):
+            said += part
+    return said.decode()
 
 
 # --- metrics

@@ -27,7 +27,7 @@ class RunClock:
         self._status: RunStatus = status
         if began is None:
             self._meter.create_counter(RUNS_STARTED, "Runs that workers took up.").add(1)
-        self.began = began or self._since
+        self.began = began or workflow.info().workflow_start_time  # not now: a run may have waited long for a worker
 
     @property
     def since(self) -> datetime:

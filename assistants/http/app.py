@@ -14,6 +14,7 @@ from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.http import errors
 from lockstitch.assistants.http.assistants import Assistants
+from lockstitch.assistants.http.decisions import Decisions
 from lockstitch.assistants.http.entrance import Entrance
 from lockstitch.assistants.http.files import Files
 from lockstitch.assistants.http.headers import AnswerHeaders
@@ -30,6 +31,7 @@ from lockstitch.assistants.store.event_feed import EventFeed
 from lockstitch.config import Config
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
+from lockstitch.starter.decision_links import DecisionLinks
 
 _THREAD = "/threads/{thread_id}"
 _MESSAGE = _THREAD + "/messages/{message_id}"
@@ -50,7 +52,7 @@ def build_app(services: Services) -> Starlette:
 def _routes(services: Services) -> list[Route]:
     assistants, threads, messages = Assistants(services), Threads(services), Messages(services)
     runs, steps, files = Runs(services), Steps(services), Files(services)
-    events = RunEvents(services)
+    events, decisions = RunEvents(services), Decisions(services)
     get, post, delete = ["GET"], ["POST"], ["DELETE"]
     return [
         Route(_RUN, runs.retrieve, methods=get),
@@ -83,6 +85,8 @@ def _routes(services: Services) -> list[Route]:
         Route("/files/{file_id}", files.retrieve, methods=get),
         Route("/files/{file_id}", files.delete, methods=delete),
         Route("/files/{file_id}/content", files.content, methods=get),
+        Route("/decisions/{token}", decisions.show, methods=get),
+        Route("/decisions/{token}", decisions.decide, methods=post),
         *health_routes(services),
     ]
 
@@ -99,7 +103,13 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
             )
         )
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
-        yield Services(database, feed, delivery, starter)
+        yield Services(database, feed, delivery, starter, _decision_links(config))
+
+
+def _decision_links(config: Config) -> DecisionLinks | None:
+    if not config.link_secrets:
+        return None
+    return DecisionLinks(config.link_secrets, config.public_url or config.server_url)
 
 
 async def serve(config: Config, stop: asyncio.Event | None = None) -> None:

@@ -45,13 +45,16 @@ class AnswerHeaders:
         except Exception:
             if answered:
                 raise
-            telemetry.log.exception("request_failed", request_id=request_id, path=scope["path"])
+            # The route and not the path, which may hold the token of a decision link.
+            telemetry.log.exception("request_failed", request_id=request_id, route=_route(scope))
             await error_answer(refusals.server_error(request_id))(scope, receive, send_with_headers)
 
 
 def _count(scope: Scope, status: int, seconds: float) -> None:
-    route = scope.get("route")
-    template = getattr(route, "path", "unknown")
     method = scope["method"] if scope["method"] in _METHODS else "unknown"
-    telemetry.HTTP_REQUESTS.labels(method, template, status).inc()
-    telemetry.HTTP_REQUEST_DURATION.labels(method, template).observe(seconds)
+    telemetry.HTTP_REQUESTS.labels(method, _route(scope), status).inc()
+    telemetry.HTTP_REQUEST_DURATION.labels(method, _route(scope)).observe(seconds)
+
+
+def _route(scope: Scope) -> str:
+    return str(getattr(scope.get("route"), "path", "unknown"))

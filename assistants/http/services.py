@@ -13,6 +13,7 @@ from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
 from lockstitch.assistants.store.rows import Row
 from lockstitch.starter.client import Starter
+from lockstitch.starter.decision_links import DecisionLinks
 
 T = TypeVar("T")
 
@@ -22,12 +23,14 @@ DELIVERY_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The store, what carries commands to the Temporal server, and what asks that server."""
+    """The store, what carries commands to the Temporal server, what asks that server, and what reads decision links."""
 
     database: Database
     feed: EventFeed
     delivery: CommandDelivery
     starter: Starter
+    links: DecisionLinks | None = None
+    """``None``: this server has no decision links."""
 
     async def accept(self, unit: Callable[[Connection], tuple[T, Row | None]]) -> T:
         """Run ``unit`` as one transaction, deliver the command that it wrote, and return its result.

@@ -6,7 +6,6 @@ seconds, because it imports openai: only import it where an endpoint is used.
 
 from collections.abc import AsyncIterator
 from datetime import timedelta
-from json import JSONDecodeError
 from typing import Any, Literal
 
 import openai
@@ -14,7 +13,7 @@ import openai
 from lockstitch.assistants.model.chat import ChatReader, chat_request
 from lockstitch.assistants.model.json_object import JsonObject
 from lockstitch.assistants.model.responses import ResponsesReader, responses_request
-from lockstitch.assistants.model.stream_errors import error_in_stream, stream_broke_off
+from lockstitch.assistants.model.sse_batches import event_batches
 from lockstitch.assistants.model.turn import ModelEvent, ModelTurn
 
 EndpointApi = Literal["auto", "responses", "chat"]
@@ -71,20 +70,13 @@ class OpenAIEndpoint:
         upstream, reader = await self._open(turn)
         async with upstream:
             try:
-                # Read to its end, not to the finishing event: else the connection could not be used again.
-                async for received in upstream:
-                    for event in reader.read(_object(received)):
-                        yield event
+                async for batch in event_batches(upstream.response):
+                    for received in batch:
+                        for event in reader.read(JsonObject(received)):
+                            yield event
             except openai.APIConnectionError:
                 if not reader.complete:
                     raise
-            except openai.APIError as error:
-                if type(error) is not openai.APIError:
-                    raise
-                # The SDK's name for an error that came as an event of the stream.
-                raise error_in_stream(error.message, error.code, error.type) from error
-            except (JSONDecodeError, UnicodeDecodeError) as error:
-                raise stream_broke_off() from error
         yield reader.finish()
 
     async def _open(self, turn: ModelTurn) -> tuple[openai.AsyncStream[object], ResponsesReader | ChatReader]:
@@ -103,7 +95,7 @@ class OpenAIEndpoint:
         return chunks, ChatReader()
 
     async def _post(self, path: str, body: dict[str, Any]) -> openai.AsyncStream[object]:
-        """Send a request as it is, and read the events as they are: both are built and checked here already."""
+        """Send a request as it is: it is built and checked here already."""
         body = {**body, "stream": True}
         return await self._client.post(
             path, body=body, cast_to=object, stream=True, stream_cls=openai.AsyncStream[object]
@@ -112,12 +104,6 @@ class OpenAIEndpoint:
     async def aclose(self) -> None:
         """Close the connections; may be called twice."""
         await self._client.close()
-
-
-def _object(received: object) -> JsonObject:
-    if not isinstance(received, dict):
-        raise stream_broke_off()
-    return JsonObject(received)
 
 
 def _is_route_missing(error: openai.APIStatusError) -> bool:

@@ -8,17 +8,20 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.store import assistants, event_log, rows, steps, threads, tool_calls
 from lockstitch.assistants.store.event_log import NewEvent
+from lockstitch.assistants.store.prepared import Prepared
 from lockstitch.assistants.store.rows import Page, PageCursor, Row
-from lockstitch.assistants.store.schema import messages, runs
+from lockstitch.assistants.store.schema import ACTIVE_RUN, messages, runs
 from lockstitch.starter.contract import OPEN_STATUSES, RunParameters, RunStatus, ToolOutput
 
 DEFAULT_TRUNCATION = {"type": "auto", "last_messages": None}
+
+_OPEN = Prepared(select(runs).where(ACTIVE_RUN, runs.c.created_at < bindparam("before")).order_by(runs.c.seq))
 
 _OVERRIDABLE = ("model", "temperature", "top_p", "reasoning_effort", "tools", "response_format")
 
@@ -116,6 +119,11 @@ def listed(connection: Connection, thread_id: str, cursor: PageCursor) -> Page:
     """Return a page of the thread's runs; raises `ApiError` (404)."""
     threads.get(connection, thread_id)
     return rows.page(connection, runs, cursor, [runs.c.thread_id == thread_id])
+
+
+def open_runs(connection: Connection, created_before: int) -> list[Row]:
+    """Return the runs that have not ended, of all threads, created before a time in seconds, oldest first."""
+    return _OPEN.all(connection, {"before": created_before})
 
 
 def change(connection: Connection, run_id: str, *, when: Collection[RunStatus], values: Row) -> Row | None:

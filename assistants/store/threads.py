@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection, Integer, bindparam, select
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.objects import text_content
@@ -21,14 +21,12 @@ _HAS_USER_MESSAGE = Prepared(
 )
 _FINISHED = (
     select(messages)
-    .where(
-        messages.c.thread_id == bindparam("thread"),
-        messages.c.status != "in_progress",
-        messages.c.id.not_in(bindparam("without", expanding=True)),
-    )
+    .where(messages.c.thread_id == bindparam("thread"), messages.c.status != "in_progress")
     .order_by(messages.c.seq.desc())
-    .limit(bindparam("last"))
+    .limit(bindparam("last", type_=Integer))
 )
+_ALL_FINISHED = Prepared(_FINISHED)
+_FINISHED_BUT = _FINISHED.where(messages.c.id.not_in(bindparam("without", expanding=True)))
 _IDS_OF_RUN = Prepared(select(messages.c.id).where(messages.c.run_id == bindparam("run")).order_by(messages.c.seq))
 _CONTENT = Prepared(select(messages.c.content).where(messages.c.id == bindparam("message")))
 
@@ -155,8 +153,10 @@ def finished_messages(
 
     ``without`` has the ids of messages that do not count.
     """
-    values = {"thread": thread_id, "without": list(without), "last": _ALL if last is None else last}
-    return rows.fetch(connection, _FINISHED, values)[::-1]
+    values = {"thread": thread_id, "last": _ALL if last is None else last}
+    if not without:
+        return _ALL_FINISHED.all(connection, values)[::-1]
+    return rows.fetch(connection, _FINISHED_BUT, {**values, "without": list(without)})[::-1]
 
 
 def message_ids_of_run(connection: Connection, run_id: str) -> list[str]:

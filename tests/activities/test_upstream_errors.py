@@ -7,7 +7,14 @@ import openai
 import pytest
 from temporalio.exceptions import ApplicationError
 
-from lockstitch.activities.upstream_errors import RETRYABLE_STATUSES, raise_for_temporal, translate
+from lockstitch.activities.upstream_errors import (
+    ASSISTANTS_SERVER,
+    RETRYABLE_STATUSES,
+    raise_for_temporal,
+    refusal,
+    translate,
+)
+from lockstitch.assistants import refusals
 from lockstitch.errors import ApiError, StoreUnavailable, UpstreamError, WriterFenced
 from lockstitch.probes import listen
 
@@ -160,3 +167,28 @@ def test_temporal_is_told_whether_to_try_again_and_the_run_what_went_wrong(error
     assert (raised.message, raised.type) == (message, code)
     assert (raised.non_retryable, raised.next_retry_delay) == (final, delay)
     assert raised.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    ("said", "means"),
+    [
+        (refusals.run_while_run_is_active("thread_1", "run_1"), "thread_locked"),
+        (refusals.message_while_run_is_active("thread_1", "run_1"), "thread_locked"),
+        (refusals.outputs_not_accepted("expired"), "outputs_not_accepted"),
+        (refusals.not_cancellable("completed"), "not_cancellable"),
+        (refusals.not_updatable("in_progress"), "not_updatable"),
+        (refusals.nothing_to_run(), None),
+        (refusals.no_run("run_1"), None),
+    ],
+)
+def test_the_words_of_an_assistants_server_say_what_it_refuses(said, means):
+    error = translate(answer(said.status, message=said.message), ASSISTANTS_SERVER)
+
+    assert str(error) == f"The Assistants server answered {said.status}: {said.message}"
+    assert (refusal(error), error.retryable) == (means, False)
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_whoever_is_locked_out_learns_what_to_check(status):
+    assert "Check LOCKSTITCH_ASSISTANTS_API_KEY" in str(translate(answer(status, message="No."), ASSISTANTS_SERVER))
+    assert "LOCKSTITCH" not in str(translate(answer(status, message="No.")))

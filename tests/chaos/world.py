@@ -16,8 +16,8 @@ from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
-from lockstitch.activities.backends.assistants import AssistantsBackend
-from lockstitch.activities.backends.assistants_api import AssistantsApi
+from lockstitch.activities.backends.assistants.api import AssistantsApi
+from lockstitch.activities.backends.assistants.backend import AssistantsBackend
 from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.escalations import NotificationActivities
 from lockstitch.activities.runs import RunActivities

@@ -150,6 +150,18 @@ def test_both_processes_read_the_database_url_from_the_secret_and_only_the_worke
     assert worker["LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES"] == "1000000"
 
 
+def test_only_the_worker_knows_the_assistants_server() -> None:
+    release = release_of("postgresql-scaled")
+    server, worker = release.environment("server"), release.environment("worker")
+
+    assert not [name for name in server if "ASSISTANTS" in name]
+    assert worker["LOCKSTITCH_ASSISTANTS_URL"] == "https://assistants-resource.example.com"
+    assert worker["LOCKSTITCH_ASSISTANTS_API_VERSION"] == "2024-05-01-preview"
+    assert worker["LOCKSTITCH_ADOPT_THREADS"] == "thread_1,thread_2"
+    reference = {"name": "assistants-server", "key": "api-key"}
+    assert worker["LOCKSTITCH_ASSISTANTS_API_KEY"]["valueFrom"]["secretKeyRef"] == reference
+
+
 def test_only_the_worker_may_notify_and_both_processes_know_the_secrets_of_decision_links() -> None:
     release = release_of("postgresql-scaled")
     server, worker = release.environment("server"), release.environment("worker")

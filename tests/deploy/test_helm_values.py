@@ -68,6 +68,8 @@ def database(kind: str, **more: Any) -> Values:
             "database.url holds a password",
         ),
         (postgresql() | {"model": {"provider": "openai"}}, "neither a key nor an endpoint"),
+        ({"assistants": {"existingSecret": {"name": "s"}}}, "say which server they are for"),
+        ({"assistants": {"apiVersion": "v1"}}, "say which server they are for"),
         ({"ingress": {"enabled": True}}, "name at least one host"),
         ({"decisionLinks": {"existingSecret": {"name": "s"}}}, "say where people reach the server"),
         (

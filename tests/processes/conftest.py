@@ -11,8 +11,13 @@ import pytest
 
 from lockstitch.dev import DevOptions, DevStack
 from lockstitch.starter.client import Starter
+from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+from lockstitch.starter.decision_links import DecisionLinks
+from lockstitch.starter.escalations import Escalation
 
 HANDLERS = Path(__file__).parent / "handlers"
+
+LINK_SECRET = "a secret of these tests that is long enough"
 
 SCRIPT: list[dict[str, Any]] = [
     {"when": "two steps", "round": 0, "call": [{"name": "first_step", "arguments": {}}]},
@@ -23,6 +28,8 @@ SCRIPT: list[dict[str, Any]] = [
         {"name": "get_weather", "arguments": {"city": "Oslo"}}, {"name": "get_weather", "arguments": {"city": "Rome"}},
     ]},
     {"when": "weather", "round": 1, "say": "Cold in Oslo, warm in Rome."},
+    {"when": "refund", "round": 0, "call": [{"name": "refund_order", "arguments": {"order": 17}}]},
+    {"when": "refund", "round": 1, "say": "It is refunded."},
     {"say": "Hello there."},
 ]  # fmt: skip
 
@@ -38,6 +45,7 @@ async def started_stack(folder: Path, **environment: str) -> AsyncIterator[DevSt
         "LOCKSTITCH_TOOLS": "recorded_steps",
         "LOCKSTITCH_MODEL_SCRIPT": str(script),
         "RECORDED_STEPS_FOLDER": str(folder),
+        "LOCKSTITCH_LINK_SECRETS": LINK_SECRET,
         **environment,
     }
     options = DevOptions(folder, port=0, temporal_port=0, ui_port=0, metrics_port=0, environment=settings, quiet=True)
@@ -57,6 +65,26 @@ async def starter(stack: DevStack) -> AsyncIterator[Starter]:
     """A starter as a backend service has it."""
     async with await Starter.connect(stack.temporal_address, server_url=stack.server_url) as connected:
         yield connected
+
+
+@pytest.fixture
+async def refund(client, starter, eventually) -> Escalation:
+    """What a run asks whose call of ``refund_order`` waits for approval."""
+    tool = {"type": "function", "function": {"name": "refund_order"}}
+    assistant = await client.beta.assistants.create(model="script", tools=[tool])
+    message = NewMessage(role="user", content="A refund, please.")
+    run_id = await starter.start(ThreadRunRequest(assistant_id=assistant.id, messages=[message]))
+
+    async def first() -> Escalation | None:
+        return next(iter(await starter.escalations(run_id)), None)
+
+    return await eventually(first)
+
+
+@pytest.fixture
+def links(stack: DevStack) -> DecisionLinks:
+    """Links as the worker makes them."""
+    return DecisionLinks([LINK_SECRET], stack.server_url)
 
 
 @pytest.fixture

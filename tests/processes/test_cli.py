@@ -88,6 +88,66 @@ async def test_a_waiting_run_is_shown_answered_and_listed(client, starter, conne
     await eventually(listed)
 
 
+async def test_an_escalation_is_listed_shown_and_resolved(stack, refund, connected):
+    of_run = ("--run", refund.run_id)
+    store = {"LOCKSTITCH_DATABASE_URL": f"sqlite:///{stack.data_dir / 'lockstitch.db'}"}
+    (_, listed, _), (_, shown, _), (_, without_store, _), (_, _, refused) = await asyncio.gather(
+        lockstitch("escalations", "list", *of_run, **connected),
+        lockstitch("escalations", "show", refund.id, *of_run, **connected, **store),
+        lockstitch("escalations", "show", refund.id, *of_run, **connected),
+        lockstitch("escalations", "resolve", refund.id, "retry", *of_run, **connected),
+    )
+    approve = ("escalations", "resolve", refund.id, "approve", *of_run, "--json")
+    code, decided, _ = await lockstitch(*approve, **connected, LOGNAME="ada")
+    (again, _, too_late), (_, closed, _) = await asyncio.gather(
+        lockstitch("escalations", "resolve", refund.id, "deny", *of_run, **connected),
+        lockstitch("escalations", "list", *of_run, **connected),
+    )
+
+    assert re.search(r"refund_order +approval\n.*asked .* ago; deadline in 4 min, then the call is denied", listed)
+    assert '"order": 17' in shown
+    assert f"lockstitch escalations resolve {refund.id} approve" in shown
+    assert "arguments" not in without_store
+    assert refused.endswith(f"{refund.id} (approval) does not take 'retry'; it takes approve, deny, cancel.\n")
+    assert (code, json.loads(decided)["decision"]["by"]) == (0, "ada")
+    assert (again, closed.count("approve by ada")) == (1, 1)
+    assert too_late.startswith(f"lockstitch: Escalation {refund.id} was decided already: approve by ada at ")
+
+
+async def test_a_call_without_a_handler_is_answered_from_a_file(client, starter, connected, eventually, tmp_path):
+    tool = {"type": "function", "function": {"name": "get_weather"}}
+    assistant = await client.beta.assistants.create(model="script", tools=[tool])
+    message = NewMessage(role="user", content="The weather?")
+    run_id = await starter.start(ThreadRunRequest(assistant_id=assistant.id, messages=[message]))
+    (tmp_path / "weather.txt").write_text("fair")
+
+    async def both_asked():
+        return [it for it in await starter.escalations(run_id) if it.is_open][1:]
+
+    await eventually(both_asked)
+    answer = ("answer", "--run", run_id, "--output", f"@{tmp_path / 'weather.txt'}")
+    for escalation in await starter.escalations(run_id):
+        await lockstitch("escalations", "resolve", escalation.id, *answer, **connected)
+    result = await starter.result(run_id)
+    _, shown, _ = await lockstitch("runs", "show", run_id, **connected)
+
+    assert [it.decision.output for it in result.escalations] == ["fair", "fair"]
+    assert [call.outcome for call in result.tool_calls] == ["answered", "answered"]
+    assert shown.count("answer by ") == 2
+    assert shown.count("carried by") == 1
+
+
+async def test_a_run_is_adopted_and_awaited(client, starter, connected):
+    assistant = await client.beta.assistants.create(model="script")
+    message = NewMessage(role="user", content="Hello.")
+    result = await starter.run(ThreadRunRequest(assistant_id=assistant.id, messages=[message]))
+    words = ("runs", "adopt", result.thread_id, result.run_id, "--backend", "local", "--wait", "--json")
+    code, out, _ = await lockstitch(*words, **connected)
+
+    adopted, ended = map(json.loads, out.splitlines())
+    assert (code, adopted["run_id"], ended["status"]) == (0, result.run_id, "completed")
+
+
 @pytest.mark.parametrize(
     ("words", "environment", "said"),
     [
@@ -96,6 +156,13 @@ async def test_a_waiting_run_is_shown_answered_and_listed(client, starter, conne
         (["runs", "answer", "run_unknown", "--output", "call_1=x"], {}, "No run found with id 'run_unknown'."),
         (["runs", "answer", "run_unknown", "--output", "call_1"], {}, "is not of the form CALL_ID=TEXT"),
         (["runs", "list", "--status", "done"], {}, "'done' is not one of queued"),
+        (["runs", "adopt", "thread_1", "run_1", "--backend", "x"], {}, "'x' is not one of 'local', 'assistants'"),
+        (["escalations", "show", "esc_unknown"], {}, "No open escalation has the id 'esc_unknown'"),
+        (["escalations", "list", "--run", "run_unknown"], {}, "No run found with id 'run_unknown'."),
+        (["escalations", "resolve", "esc_1", "shrug"], {}, "'shrug' is not one of 'approve', 'deny'"),
+        (["escalations", "resolve", "esc_1", "answer"], {}, "answer needs the output of the call"),
+        (["escalations", "resolve", "esc_1", "deny", "--output", "x"], {}, "an output belongs to answer, not to deny"),
+        (["escalations", "resolve", "esc_1", "answer", "--output", "@/no/file"], {}, "'/no/file' cannot be read: No"),
         (["runs", "list"], {"LOCKSTITCH_TEMPORAL_ADDRESS": "127.0.0.1:1"}, "No Temporal server answers at 127.0.0.1:1"),
         (["tools", "list"], {"LOCKSTITCH_TOOLS": "no.such"}, "there is no module 'no'"),
         (["worker"], {"LOCKSTITCH_METRICS_PORT": "many"}, "LOCKSTITCH_METRICS_PORT: 'many' is no whole number."),
@@ -145,7 +212,7 @@ async def test_dev_leaves_no_process_behind(number, tmp_path, eventually):
 async def test_help_tells_every_command():
     _, out, _ = await lockstitch("--help")
 
-    for command in ("dev", "worker", "serve", "demo", "run", "runs", "tools"):
+    for command in ("dev", "worker", "serve", "demo", "run", "runs", "escalations", "tools"):
         assert re.search(rf"\b{command}\b", out)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lockstitch.errors import DecisionRefused, EscalationNotFound, NoWorker, RunFinished
+from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import RunPolicy, ThreadRunRequest, ToolOutput
 from lockstitch.starter.escalations import Decision, Escalation
 from lockstitch.tools import NOT_DONE, ToolContext, tool
@@ -317,13 +318,14 @@ async def test_what_does_not_fit_the_question_is_refused_and_changes_nothing(eng
     assert still == escalation
 
 
-async def test_a_decision_without_a_worker_says_that_none_took_it(engine, asked, monkeypatch):
-    monkeypatch.setattr("lockstitch.starter.client.DECISION_TIMEOUT", timedelta(milliseconds=500))
+async def test_a_decision_without_a_worker_says_that_none_took_it(engine, asked):
     async with engine([refund_tool(approval=True)]) as lockstitch:
         escalation = await asked(lockstitch)
     async with engine([], task_queue=lockstitch.task_queue, workers=False) as without:
+        decision = Decision(escalation_id=escalation.id, action="approve")
+        impatient = Starter(without.temporal, decision_timeout=timedelta(milliseconds=500))
         with pytest.raises(NoWorker, match="start one"):
-            await decide(without, escalation, "approve")
+            await impatient.decide(escalation.run_id, decision)
         await without.temporal.get_workflow_handle(escalation.run_id).terminate()
 
 

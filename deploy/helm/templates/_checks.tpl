@@ -10,6 +10,7 @@ Each ends the rendering with one sentence that says what to change.
 {{- include "lockstitch.checks.postgresql" . -}}
 {{- end -}}
 {{- include "lockstitch.checks.model" . -}}
+{{- include "lockstitch.checks.assistants" . -}}
 {{- include "lockstitch.checks.extraEnv" (dict "root" . "process" "server") -}}
 {{- include "lockstitch.checks.extraEnv" (dict "root" . "process" "worker") -}}
 {{- if and .Values.decisionLinks.existingSecret.name (not .Values.decisionLinks.publicUrl) -}}
@@ -72,10 +73,19 @@ Each ends the rendering with one sentence that says what to change.
 {{- end -}}
 {{- end }}
 
+{{/* The URL may also come with the worker's own variables, so those end the search. */}}
+{{- define "lockstitch.checks.assistants" -}}
+{{- $assistants := .Values.assistants -}}
+{{- $elsewhere := or .Values.worker.extraEnv .Values.worker.extraEnvFrom -}}
+{{- if and (or $assistants.existingSecret.name $assistants.apiVersion) (not (or $assistants.url $elsewhere)) -}}
+{{- fail "assistants.existingSecret.name or assistants.apiVersion is set and assistants.url is empty: say which server they are for." -}}
+{{- end -}}
+{{- end }}
+
 {{/* A name that stands twice in a container's env is refused by the API server on upgrade. Takes {root, process}. */}}
 {{- define "lockstitch.checks.extraEnv" -}}
 {{- $taken := keys (include "lockstitch.settings" . | fromYaml) -}}
-{{- $taken = concat $taken (list "LOCKSTITCH_DATABASE_URL" "OPENAI_API_KEY") -}}
+{{- $taken = concat $taken (list "LOCKSTITCH_DATABASE_URL" "OPENAI_API_KEY" "LOCKSTITCH_ASSISTANTS_API_KEY") -}}
 {{- $taken = concat $taken (list "LOCKSTITCH_WEBHOOK_URL" "LOCKSTITCH_WEBHOOK_SECRETS" "LOCKSTITCH_LINK_SECRETS") -}}
 {{- range index .root.Values .process "extraEnv" -}}
 {{- if has .name $taken -}}

@@ -26,6 +26,15 @@ LOCKSTITCH_MODEL_API: {{ $values.model.api | quote }}
 {{- with $values.model.baseUrl }}
 OPENAI_BASE_URL: {{ . | quote }}
 {{- end }}
+{{- with $values.assistants.url }}
+LOCKSTITCH_ASSISTANTS_URL: {{ . | quote }}
+{{- end }}
+{{- with $values.assistants.apiVersion }}
+LOCKSTITCH_ASSISTANTS_API_VERSION: {{ . | quote }}
+{{- end }}
+{{- with $values.assistants.adoptThreads }}
+LOCKSTITCH_ADOPT_THREADS: {{ join "," . | quote }}
+{{- end }}
 LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE: {{ $values.webhook.allowPrivate | quote }}
 {{- with $values.decisionLinks.publicUrl }}
 LOCKSTITCH_PUBLIC_URL: {{ . | quote }}
@@ -51,6 +60,15 @@ LOCKSTITCH_TOOLS: {{ join "," . | quote }}
 {{- with $values.model.existingSecret }}
 {{- if and .name (eq $.process "worker") }}
 - name: OPENAI_API_KEY
+  valueFrom:
+    secretKeyRef:
+      name: {{ .name | quote }}
+      key: {{ .key | quote }}
+{{- end }}
+{{- end }}
+{{- with $values.assistants.existingSecret }}
+{{- if and .name (eq $.process "worker") }}
+- name: LOCKSTITCH_ASSISTANTS_API_KEY
   valueFrom:
     secretKeyRef:
       name: {{ .name | quote }}

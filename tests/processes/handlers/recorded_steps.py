@@ -21,10 +21,17 @@ async def first_step(context: ToolContext) -> str:
     return "first done"
 
 
-@tool
+@tool(retry_safe=True)
 async def second_step(context: ToolContext) -> str:
     """Take the second step: on the first attempt, one that never ends."""
     _record("second_step", context)
     if context.attempt == 1:
         await asyncio.Event().wait()
     return "second done"
+
+
+@tool(approval=True)
+async def refund_order(order: int, context: ToolContext) -> str:
+    """Pay an order back, when somebody has approved it."""
+    _record("refund_order", context)
+    return f"refunded {order}"

@@ -4,9 +4,9 @@ from collections.abc import Callable, Container, Iterator, Sequence
 
 from sqlalchemy import Connection
 
-from lockstitch.activities.backends import assistants_calls
-from lockstitch.activities.backends.assistants_calls import CallNames
-from lockstitch.activities.backends.assistants_story import Story
+from lockstitch.activities.backends.assistants import rounds
+from lockstitch.activities.backends.assistants.rounds import CallNames
+from lockstitch.activities.backends.assistants.story import Story
 from lockstitch.activities.messages import RunRef
 from lockstitch.assistants.store import event_log
 from lockstitch.assistants.store.event_log import LoggedEvent, NewEvent
@@ -16,7 +16,7 @@ _READ_AT_ONCE = 500
 
 def read_names(connection: Connection, run: RunRef) -> CallNames:
     """Return the names of the run's calls."""
-    return CallNames(run, assistants_calls.of_run(connection, run.run_id))
+    return CallNames(run, rounds.of_run(connection, run.run_id))
 
 
 def read_story(connection: Connection, run: RunRef, handled: Container[str]) -> Story:

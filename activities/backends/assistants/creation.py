@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from lockstitch.activities.backends import assistants_log, assistants_requests
-from lockstitch.activities.backends.assistants_api import EventStream, JsonObject
-from lockstitch.activities.backends.assistants_reading import RunReader
-from lockstitch.activities.backends.assistants_story import STOPS, Story
+from lockstitch.activities.backends.assistants import bodies, story_log
+from lockstitch.activities.backends.assistants.api import EventStream, JsonObject
+from lockstitch.activities.backends.assistants.reading import RunReader
+from lockstitch.activities.backends.assistants.story import STOPS, Story
 from lockstitch.activities.messages import RunRef
 from lockstitch.activities.upstream_errors import ASSISTANTS_SERVER, refusal
 from lockstitch.assistants.store import upstream_runs
@@ -35,7 +35,7 @@ class RunCreator:
         """Create the run or find it; the stream is there where it was created just now."""
         if request.adopted_run_id is not None:
             return await self._adopt(run_id, request, request.adopted_run_id), None
-        body = assistants_requests.new_run(run_id, 0, request)  # refuses what cannot be done before anything is
+        body = bodies.new_run(run_id, 0, request)  # refuses what cannot be done before anything is
         known = await self._database.read(lambda connection: upstream_runs.find(connection, run_id, 0))
         intended = known or await self._intend(run_id, request)
         run = RunRef(
@@ -53,7 +53,7 @@ class RunCreator:
         if request.thread_id is not None:
             thread_id, told = request.thread_id, []
         else:
-            thread = await self._api.create_thread(assistants_requests.new_thread(run_id, request))
+            thread = await self._api.create_thread(bodies.new_thread(run_id, request))
             thread_id, told = str(thread["id"]), [NewEvent("thread.created", thread)]
         return await self._database.write(lambda connection: _intend(connection, run_id, thread_id, told))
 
@@ -63,7 +63,7 @@ class RunCreator:
         if row is not None and row["upstream_id"] is not None:
             return run.model_copy(update={"upstream_id": row["upstream_id"]})
         for upstream_run in await self._api.newest_runs(run.thread_id):
-            if assistants_requests.is_marked(upstream_run, run.run_id, run.replacement):
+            if bodies.is_marked(upstream_run, run.run_id, run.replacement):
                 return await self._created(run, str(upstream_run["id"]), upstream_run)
         return None
 
@@ -105,8 +105,8 @@ class RunCreator:
         def write(connection: Connection) -> RunRef:
             stands = upstream_runs.created(connection, run.run_id, run.replacement, upstream_id)
             made = run.model_copy(update={"upstream_id": stands})
-            story = assistants_log.read_story(connection, made, self._reader.handled)
-            assistants_log.begin(connection, run.run_id, story.open(upstream_run))
+            story = story_log.read_story(connection, made, self._reader.handled)
+            story_log.begin(connection, run.run_id, story.open(upstream_run))
             return made
 
         return await self._database.write(write)
@@ -137,8 +137,8 @@ class RunCreator:
 
     async def _mark(self, run: RunRef, upstream_run: JsonObject) -> None:
         """Say in the run's metadata that it is ours now, where there is room and the server lets us."""
-        metadata = {**(upstream_run.get("metadata") or {}), **assistants_requests.marks(run.run_id, 0)}
-        if metadata == upstream_run.get("metadata") or len(metadata) > assistants_requests.MOST_METADATA:
+        metadata = {**(upstream_run.get("metadata") or {}), **bodies.marks(run.run_id, 0)}
+        if metadata == upstream_run.get("metadata") or len(metadata) > bodies.MOST_METADATA:
             return
         try:
             await self._api.modify_run(run.thread_id, run.upstream_id, metadata)
@@ -161,5 +161,5 @@ def _intend(connection: Connection, run_id: str, thread_id: str, told: Sequence[
     known = upstream_runs.find(connection, run_id, 0)
     if known is not None:  # by an attempt that was taken for dead, on a thread of its own
         return known
-    assistants_log.begin(connection, run_id, told)
+    story_log.begin(connection, run_id, told)
     return upstream_runs.intend(connection, run_id, 0, thread_id)

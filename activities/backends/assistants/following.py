@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from sqlalchemy import Connection
 
-from lockstitch.activities.backends import assistants_calls
-from lockstitch.activities.backends.assistants_api import EventStream, JsonObject, StreamEvent
-from lockstitch.activities.backends.assistants_reading import RunReader
-from lockstitch.activities.backends.assistants_story import STOPS, Story
+from lockstitch.activities.backends.assistants import rounds
+from lockstitch.activities.backends.assistants.api import EventStream, JsonObject, StreamEvent
+from lockstitch.activities.backends.assistants.reading import RunReader
+from lockstitch.activities.backends.assistants.story import STOPS, Story
 from lockstitch.activities.backends.base import Progress
 from lockstitch.activities.backends.patience import SignsOfLife
 from lockstitch.activities.messages import RunRef
@@ -128,7 +128,7 @@ class RunFollower:
         events = self._story.stop(upstream_run, self._reader.now())
 
         def record(connection: Connection) -> Sequence[NewEvent]:
-            assistants_calls.record_round(connection, self._run, step_id, calls)
+            rounds.record_round(connection, self._run, step_id, calls)
             return events
 
         return record

@@ -14,13 +14,13 @@ from weakref import WeakValueDictionary
 
 from sqlalchemy import Connection
 
-from lockstitch.activities.backends import assistants_requests
-from lockstitch.activities.backends.assistants_api import AssistantsApi, EventStream, JsonObject
-from lockstitch.activities.backends.assistants_creation import RunCreator
-from lockstitch.activities.backends.assistants_following import RunFollower
-from lockstitch.activities.backends.assistants_reading import RoundCall, RunReader
-from lockstitch.activities.backends.assistants_stop import ended_stop
-from lockstitch.activities.backends.assistants_story import ENDED_BY_ITSELF, Story
+from lockstitch.activities.backends.assistants import bodies
+from lockstitch.activities.backends.assistants.api import AssistantsApi, EventStream, JsonObject
+from lockstitch.activities.backends.assistants.creation import RunCreator
+from lockstitch.activities.backends.assistants.following import RunFollower
+from lockstitch.activities.backends.assistants.reading import RoundCall, RunReader
+from lockstitch.activities.backends.assistants.stop import ended_stop
+from lockstitch.activities.backends.assistants.story import ENDED_BY_ITSELF, Story
 from lockstitch.activities.backends.base import Patience, Progress
 from lockstitch.activities.backends.patience import SignsOfLife
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
@@ -125,7 +125,7 @@ class AssistantsBackend:
         A run that has ended by itself meanwhile is returned as it is: there is nothing left to replace.
         """
         made = run.model_copy(update={"upstream_id": "", "replacement": number})
-        body = assistants_requests.new_run(run.run_id, number, request)
+        body = bodies.new_run(run.run_id, number, request)
         known = await self._database.read(lambda connection: upstream_runs.find(connection, run.run_id, number))
         if known is not None and (found := await self._creator.find(made)) is not None:
             return found
@@ -139,6 +139,17 @@ class AssistantsBackend:
         created, stream = await self._creator.create_on_thread(made, body)
         await self._keep_stream(run.run_id, stream)
         return created
+
+    async def stranded_runs(self, thread_id: str, grace: timedelta) -> Sequence[str]:
+        """Return the ids of the thread's runs that have waited for outputs for longer than ``grace``, but for ours."""
+        before = self._reader.now() - grace.total_seconds()
+        return [
+            str(run["id"])
+            for run in await self._api.newest_runs(thread_id)
+            if run["status"] == "requires_action"
+            and (run.get("started_at") or run["created_at"]) < before
+            and not bodies.is_of_lockstitch(run)
+        ]
 
     async def end(
         self, run: RunRef, status: Literal["cancelled", "failed", "expired"], last_error: LastError | None

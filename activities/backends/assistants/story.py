@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from lockstitch.activities.backends.assistants_calls import (
+from lockstitch.activities.backends.assistants.rounds import (
     CallNames,
     PendingCall,
     pending_calls,

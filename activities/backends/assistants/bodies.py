@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lockstitch.activities.backends.assistants_story import NUMBER_MARK, RUN_MARK
+from lockstitch.activities.backends.assistants.story import NUMBER_MARK, RUN_MARK
 from lockstitch.errors import ApiError
 from lockstitch.starter.contract import RunParameters, ThreadRunRequest
 
@@ -42,6 +42,11 @@ def marks(run_id: str, number: int) -> dict[str, str]:
 def is_marked(upstream_run: JsonObject, run_id: str, number: int) -> bool:
     """Tell whether a run upstream carries our run first (0) or as its replacement ``number``."""
     return marks(run_id, number).items() <= (upstream_run.get("metadata") or {}).items()
+
+
+def is_of_lockstitch(upstream_run: JsonObject) -> bool:
+    """Tell whether a run upstream carries a run of some Lockstitch, which looks after it."""
+    return RUN_MARK in (upstream_run.get("metadata") or {})
 
 
 def _metadata(run_id: str, number: int, request: ThreadRunRequest) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from lockstitch.activities.backends.assistants_story import Story
+from lockstitch.activities.backends.assistants.story import Story
 from lockstitch.activities.backends.inline_text import clip
 from lockstitch.activities.messages import RunRef, RunStop
 from lockstitch.starter.contract import LastError, Usage

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from typing import Any, NamedTuple, cast
+from urllib.parse import quote
 
 import openai
 
@@ -57,13 +58,13 @@ class PolledRun(NamedTuple):
 
 
 class EventStream:
-    """The events that answer one request. Read it with `next`; it can be closed twice."""
+    """The events that answer one request, sent at ``asked`` (monotonic seconds). It can be closed twice."""
 
-    def __init__(self, events: openai.AsyncStream[object], operation: str, backend: str) -> None:
+    def __init__(self, events: openai.AsyncStream[object], operation: str, backend: str, asked: float) -> None:
         self._events = events
         self._operation = operation
         self._backend = backend
-        self._asked = time.monotonic()
+        self._asked = asked
         self._read: deque[StreamEvent] = deque()
         self._first_token = False
 
@@ -148,47 +149,47 @@ class AssistantsApi:
 
     async def create_run(self, thread_id: str, body: JsonObject) -> tuple[JsonObject | None, EventStream | None]:
         """Create a run; returns its stream, or the run from a server that does not stream."""
-        return await self._stream("create_run", f"/threads/{thread_id}/runs", body)
+        return await self._stream("create_run", _path("threads", thread_id, "runs"), body)
 
     async def submit(
         self, thread_id: str, run_id: str, outputs: list[JsonObject]
     ) -> tuple[JsonObject | None, EventStream | None]:
         """Give a run its tool outputs; returns what `create_run` does."""
-        path = f"/threads/{thread_id}/runs/{run_id}/submit_tool_outputs"
+        path = _path("threads", thread_id, "runs", run_id, "submit_tool_outputs")
         return await self._stream("submit_tool_outputs", path, {"tool_outputs": outputs})
 
     async def run(self, thread_id: str, run_id: str) -> PolledRun:
         """Read a run."""
-        run, headers = await self._request("retrieve_run", "GET", f"/threads/{thread_id}/runs/{run_id}")
+        run, headers = await self._request("retrieve_run", "GET", _path("threads", thread_id, "runs", run_id))
         return PolledRun(run, _poll_after(headers))
 
     async def modify_run(self, thread_id: str, run_id: str, metadata: Mapping[str, str]) -> None:
         """Change a run's metadata."""
-        path = f"/threads/{thread_id}/runs/{run_id}"
+        path = _path("threads", thread_id, "runs", run_id)
         await self._request("modify_run", "POST", path, body={"metadata": dict(metadata)})
 
     async def cancel(self, thread_id: str, run_id: str) -> None:
         """Ask the server to cancel a run."""
-        await self._request("cancel_run", "POST", f"/threads/{thread_id}/runs/{run_id}/cancel")
+        await self._request("cancel_run", "POST", _path("threads", thread_id, "runs", run_id, "cancel"))
 
     async def newest_runs(self, thread_id: str) -> list[JsonObject]:
         """Read the last runs of a thread, newest first."""
-        path = f"/threads/{thread_id}/runs"
+        path = _path("threads", thread_id, "runs")
         return _data((await self._request("list_runs", "GET", path, query={"limit": PAGE, "order": "desc"}))[0])
 
     async def newest_step(self, thread_id: str, run_id: str) -> JsonObject | None:
         """Read the last step of a run."""
-        path, query = f"/threads/{thread_id}/runs/{run_id}/steps", {"limit": 1, "order": "desc"}
+        path, query = _path("threads", thread_id, "runs", run_id, "steps"), {"limit": 1, "order": "desc"}
         found = _data((await self._request("list_steps", "GET", path, query=query))[0])
         return found[0] if found else None
 
     async def steps(self, thread_id: str, run_id: str) -> list[JsonObject]:
         """Read all steps of a run, oldest first."""
-        return await self._all("list_steps", f"/threads/{thread_id}/runs/{run_id}/steps", {})
+        return await self._all("list_steps", _path("threads", thread_id, "runs", run_id, "steps"), {})
 
     async def messages(self, thread_id: str, run_id: str) -> list[JsonObject]:
         """Read the messages that a run wrote, oldest first."""
-        found = await self._all("list_messages", f"/threads/{thread_id}/messages", {"run_id": run_id})
+        found = await self._all("list_messages", _path("threads", thread_id, "messages"), {"run_id": run_id})
         return [message for message in found if message.get("run_id") == run_id]  # not every server knows the filter
 
     async def _all(self, operation: str, path: str, query: JsonObject) -> list[JsonObject]:
@@ -218,6 +219,7 @@ class AssistantsApi:
     async def _stream(
         self, operation: str, path: str, body: JsonObject
     ) -> tuple[JsonObject | None, EventStream | None]:
+        asked = time.monotonic()
         async with self._counted(operation):
             events = await self._client.post(
                 path,
@@ -230,7 +232,7 @@ class AssistantsApi:
             if "json" in events.response.headers.get("content-type", ""):
                 await events.response.aread()
                 return _object(events.response.json()), None
-        return None, EventStream(events, operation, self._backend)
+        return None, EventStream(events, operation, self._backend, asked)
 
     @asynccontextmanager
     async def _counted(self, operation: str) -> AsyncIterator[None]:
@@ -257,6 +259,13 @@ def _count(backend: str, operation: str, failed: UpstreamError | None = None) ->
 
 def _limits(silence: timedelta) -> openai.Timeout:
     return openai.Timeout(silence.total_seconds(), connect=_CONNECT_WITHIN.total_seconds())
+
+
+def _path(*segments: str) -> str:
+    """Return a path; an id comes from a caller, and must not lead anywhere else."""
+    if any(segment in ("", ".", "..") for segment in segments):
+        raise UpstreamError(f"{'/'.join(segments)!r} is no path of the Assistants API.", retryable=False)
+    return "".join(f"/{quote(segment, safe='')}" for segment in segments)
 
 
 def _azure_url(base_url: str) -> str:

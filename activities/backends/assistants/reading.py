@@ -8,10 +8,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from lockstitch.activities.backends import assistants_calls, assistants_log
-from lockstitch.activities.backends.assistants_api import AssistantsApi, PolledRun
-from lockstitch.activities.backends.assistants_calls import PendingCall
-from lockstitch.activities.backends.assistants_story import Story
+from lockstitch.activities.backends.assistants import rounds, story_log
+from lockstitch.activities.backends.assistants.api import AssistantsApi, PolledRun
+from lockstitch.activities.backends.assistants.rounds import PendingCall
+from lockstitch.activities.backends.assistants.story import Story
 from lockstitch.activities.messages import RunRef
 from lockstitch.activities.upstream_errors import refusal
 from lockstitch.assistants import objects
@@ -52,12 +52,12 @@ class RunReader:
 
     async def story(self, run: RunRef) -> Story:
         """Return what watchers of the run were told."""
-        return await self.database.read(lambda connection: assistants_log.read_story(connection, run, self.handled))
+        return await self.database.read(lambda connection: story_log.read_story(connection, run, self.handled))
 
     async def tell(self, run: RunRef, news: Callable[[Story], Sequence[NewEvent]]) -> Story:
         """Tell what is new and return the whole story."""
         return await self.database.write(
-            lambda connection: assistants_log.tell(connection, run, self.handled, news), long=True
+            lambda connection: story_log.tell(connection, run, self.handled, news), long=True
         )
 
     async def read(self, run: RunRef) -> PolledRun:
@@ -83,12 +83,22 @@ class RunReader:
         return steps, messages
 
     async def round(self, run: RunRef, upstream_run: JsonObject) -> list[RoundCall]:
-        """Return the calls for which the run asks outputs; from now on they are in the store."""
+        """Return the calls for which the run asks outputs; from now on they are in the store.
+
+        Raises `UpstreamError` for a run that asks for something else.
+        """
+        if not rounds.requested_calls(upstream_run):
+            asked = (upstream_run.get("required_action") or {}).get("type")
+            raise UpstreamError(
+                f"The run {run.upstream_id} upstream asks for an action of the kind {asked!r}, and only tool outputs "
+                "can be given; create its assistant with function tools only.",
+                retryable=False,
+            )
         newest = await self.api.newest_step(run.thread_id, run.upstream_id)
-        step_id = assistants_calls.round_step_id(upstream_run, [newest] if newest else [])
+        step_id = rounds.round_step_id(upstream_run, [newest] if newest else [])
         if step_id is None:
             steps = await self.api.steps(run.thread_id, run.upstream_id)
-            step_id = assistants_calls.round_step_id(upstream_run, steps) or ""
+            step_id = rounds.round_step_id(upstream_run, steps) or ""
         return await self.database.write(lambda connection: _record(connection, run, step_id, upstream_run))
 
     async def cancel(self, run: RunRef) -> None:
@@ -116,8 +126,8 @@ class RunReader:
 
 
 def _record(connection: Connection, run: RunRef, step_id: str, upstream_run: JsonObject) -> list[RoundCall]:
-    names = assistants_log.read_names(connection, run)
-    calls = assistants_calls.pending_calls(upstream_run, step_id, names)
-    assistants_calls.record_round(connection, run, step_id, calls)
+    names = story_log.read_names(connection, run)
+    calls = rounds.pending_calls(upstream_run, step_id, names)
+    rounds.record_round(connection, run, step_id, calls)
     rows = [tool_calls.get(connection, run.run_id, call.call_id) for call in calls]
     return [RoundCall(call, row) for call, row in zip(calls, rows, strict=True) if row is not None]

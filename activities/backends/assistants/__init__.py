@@ -1,0 +1,1 @@
+"""Runs of another server that speaks the Assistants API; `backend` says what they promise."""

@@ -1,0 +1,57 @@
+"""What one invocation of the command line works with: a console, the settings, a starter."""
+
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Annotated, Any
+
+import typer
+import uvloop
+from rich.console import Console
+
+from lockstitch.config import Config
+from lockstitch.run_view import JsonView, LiveView, RunView
+from lockstitch.starter.client import Starter
+from lockstitch.starter.contract import ThreadRunResult
+
+console = Console()
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one object per line.")]
+RunId = Annotated[str, typer.Argument(help="The id of a run: run_...")]
+
+
+def settings() -> Config:
+    """Read the settings; raises `SettingsInvalid`."""
+    return Config.from_environment(os.environ)
+
+
+def carry_out(coroutine: Coroutine[Any, Any, Any]) -> Any:
+    """Run ``coroutine`` to its end and return what it returns."""
+    return uvloop.run(coroutine)
+
+
+def with_starter(action: Callable[[Starter], Awaitable[Any]]) -> Any:
+    """Carry out ``action`` with a starter, as the settings say; raises `TemporalUnreachable`."""
+    config = settings()
+
+    async def connected() -> Any:
+        starter = await Starter.connect(
+            config.temporal_address,
+            namespace=config.temporal_namespace,
+            task_queue=config.task_queue,
+            server_url=config.server_url,
+        )
+        async with starter:
+            return await action(starter)
+
+    return carry_out(connected())
+
+
+def view(as_json: bool) -> RunView:
+    """Return where a run is shown."""
+    return JsonView() if as_json else LiveView(console)
+
+
+def exit_by(results: Sequence[ThreadRunResult]) -> None:
+    """Exit with 1 unless every run is completed."""
+    if not results or any(result.status != "completed" for result in results):
+        raise typer.Exit(1)
