@@ -20,7 +20,7 @@ test: $(VENV)/.ready ## Run the tests
 
 chaos: $(VENV)/.ready ## Let thousands of runs meet misfortunes, and kill processes; takes long
 	$(BIN)/pytest -m chaos -s tests/chaos
-	$(BIN)/python -P tests/chaos/kill_suite.py
+	$(BIN)/python -P tests/kill/suite.py
 
 check: $(VENV)/.ready ## Lint, type-check and check who imports whom
 	$(BIN)/ruff check .

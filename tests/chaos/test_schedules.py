@@ -94,6 +94,8 @@ class Chaos:
         """Carry schedules out, all at once, and check what must be true of each; after one that failed, no more."""
         if not self.broken:
             self.broken = [told for told in self.runner.run(self._all(batch.schedules)) if told is not None]
+            for told in self.broken:
+                print(f"\n{told}")  # noqa: T201 - now, and not in an hour
 
     def try_all(self, backend: BackendName, limits: settings) -> None:
         """Carry out as many batches as ``limits`` says."""

@@ -29,7 +29,7 @@ from lockstitch.assistants.store.event_log import LoggedEvent
 from lockstitch.assistants.store.rows import Row
 from lockstitch.assistants.store.schema import tool_calls, upstream_runs
 from lockstitch.dev import SERVER_SETTINGS, temporal_binary
-from lockstitch.errors import AnswerRefused, DecisionRefused, RunFinished
+from lockstitch.errors import AnswerRefused, DecisionRefused, NoWorker, RunFinished
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import (
     SEARCH_ATTRIBUTES,
@@ -356,7 +356,8 @@ class _Course:
             "start_worker": self._start_worker,
         }
         for _ in range(happening.times):
-            with suppress(RunFinished, DecisionRefused, AnswerRefused):  # it may come too late, or make no sense
+            # It may come too late, make no sense, or meet a worker that stops.
+            with suppress(RunFinished, DecisionRefused, AnswerRefused, NoWorker):
                 await does[happening.what]()
 
     async def _decide(self, happening: Happening) -> None:
