@@ -31,7 +31,8 @@ format: $(VENV)/.ready ## Format the code
 bench: $(VENV)/.ready ## Measure against Temporal's floor and a bare SDK loop; writes benchmarks/results/
 	$(BIN)/python -P benchmarks/run.py
 
-chaos: $(VENV)/.ready ## Kill processes under 210 runs, and try schedules of faults at random; takes minutes
+chaos: $(VENV)/.ready ## Let thousands of runs meet misfortunes, and kill processes under 210 more; takes long
+	$(BIN)/pytest -m chaos -s --timeout 3600 tests/chaos
 	$(BIN)/python -P tests/kill/suite.py
 
 histories: $(VENV)/.ready ## Record the workflow histories that the replay test replays

@@ -33,13 +33,12 @@ from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.model.turn import Model
+from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
-from lockstitch.errors import LockstitchError
 from lockstitch.probes import listen, probe_app, serving
 from lockstitch.starter import contract
 from lockstitch.starter.client import Starter, connect_temporal
-from lockstitch.starter.contract import OPEN_STATUSES
 from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.tools import ToolRegistry
 from lockstitch.workflows.adoption import AdoptionSweep
@@ -55,8 +54,6 @@ HEARTBEAT_THROTTLE = timedelta(seconds=2)
 
 HANDLER_THREADS = 200
 """How many handlers that are not async run at a time; one that was given up at its timeout keeps its thread."""
-
-COUNT_SECONDS = 5.0
 
 SWEEP_EVERY = timedelta(seconds=30)
 """How often stranded runs are looked for."""
@@ -86,7 +83,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         await ensure_sweep(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
-        await stack.enter_async_context(_counting_open_runs(starter))
+        await stack.enter_async_context(counting_open_runs(starter))
         checks = {"temporal": lambda: starter.count("queued"), "database": database.version}
         await stack.enter_async_context(serving(probe_app(checks), listener))
         remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
@@ -245,24 +242,3 @@ async def ensure_search_attributes(client: Client) -> None:
     }
     if missing:
         await service.add_search_attributes(AddSearchAttributesRequest(namespace=namespace, search_attributes=missing))
-
-
-@asynccontextmanager
-async def _counting_open_runs(starter: Starter) -> AsyncIterator[None]:
-    counting = asyncio.create_task(_count_on(starter), name="count-open-runs")
-    try:
-        yield
-    finally:
-        counting.cancel()
-        with suppress(asyncio.CancelledError):
-            await counting
-
-
-async def _count_on(starter: Starter) -> None:
-    while True:
-        for status in sorted(OPEN_STATUSES):
-            try:
-                telemetry.OPEN_RUNS.labels(status).set(await starter.count(status))
-            except LockstitchError as error:
-                telemetry.log.warning("open_runs_not_counted", error=str(error))
-        await asyncio.sleep(COUNT_SECONDS)

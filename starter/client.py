@@ -455,7 +455,7 @@ def _temporal_errors(client: Client, run_id: str) -> Iterator[None]:
         yield
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
-            if "already completed" in error.message:
+            if "already completed" in error.message or "closing workflow" in error.message:
                 raise RunFinished(run_id, "ended") from error
             if error.message.startswith("Namespace "):
                 problem = f"the Temporal server has no namespace {client.namespace!r}."

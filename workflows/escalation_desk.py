@@ -66,6 +66,7 @@ class EscalationDesk:
         opened = self._open(call, reason, detail, until, on_deadline)
         try:
             await self._notify(opened, "escalation.opened")
+            _raise_if_given_up()
             await workflow.wait_condition(
                 lambda: not self._escalations[opened.id].is_open or settled(),
                 timeout=max(until - workflow.now(), timedelta(0)),
@@ -77,11 +78,17 @@ class EscalationDesk:
         except asyncio.CancelledError:
             self._close(opened.id, "run")
             raise
-        await self.tell_what_was_resolved()
+        await self._tell_what_was_resolved()
+        _raise_if_given_up()
         return self._escalations[opened.id]
 
-    async def tell_what_was_resolved(self) -> None:
-        """Tell those who were asked; also what was closed because the run ended."""
+    async def close(self) -> None:
+        """Close what is open because the run has ended, and tell those who were asked."""
+        for asked in self.open:
+            self._close(asked.id, "run")
+        await self._tell_what_was_resolved()
+
+    async def _tell_what_was_resolved(self) -> None:
         while self._untold:
             await self._notify(self._escalations[self._untold.pop(0)], "escalation.resolved")
 
@@ -151,6 +158,13 @@ class EscalationDesk:
                 parent_close_policy=workflow.ParentClosePolicy.ABANDON,
                 static_summary=notification.summary,
             )
+
+
+def _raise_if_given_up() -> None:
+    """Raise the cancellation that the SDK forgets where a child workflow starts in spite of it."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _notification(run: RunRef, escalation: Escalation, event: NotificationEvent) -> Notification:

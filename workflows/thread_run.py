@@ -119,6 +119,7 @@ class ThreadRun:
             case AwaitEnd():
                 await workflow.wait_condition(lambda: False, timeout=self._time_left())
             case Finish():
+                await self.desk.close()
                 return False
         return True
 
@@ -220,7 +221,7 @@ class ThreadRun:
                 raise
             stop = RunStop(run=self._run, status=status, last_error=error or _upstream_failure(failure))
         self._stopped(stop)
-        await self.desk.tell_what_was_resolved()
+        await self.desk.close()
 
     def _time_left(self) -> timedelta:
         """Return how long the run may still take; raises `TimeoutError` at its deadline."""

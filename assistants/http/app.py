@@ -25,6 +25,7 @@ from lockstitch.assistants.http.runs import Runs
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.steps import Steps
 from lockstitch.assistants.http.threads import Threads
+from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
 from lockstitch.config import Config
@@ -123,6 +124,7 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         services = await stack.enter_async_context(open_services(config))
+        await stack.enter_async_context(counting_open_runs(services.starter))
         await stack.enter_async_context(serving(build_app(services), listener))
         stack.callback(services.feed.dismiss)
         if not _is_loopback(config.host):

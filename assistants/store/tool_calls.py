@@ -61,7 +61,7 @@ def recognise_repeats(connection: Connection, run_id: str, upstream_id: str) -> 
     """Find the calls of a run upstream that repeat calls of a run whose place it took, and reuse what is known.
 
     The same function with the same arguments is the same work, each call of the replaced run counting once: an output
-    is taken over, and where none is, what is known of the attempts. Returns the ids of the calls that got an output.
+    is taken over, and where its handler gave none, what is known of the attempts. Returns the ids of the calls that got an output.
     """
     calls = rows.find(connection, tool_calls, "position", run_id=run_id)
     known = {call["repeats"] for call in calls if call["repeats"]}
@@ -91,7 +91,8 @@ def _work(call: Row) -> tuple[str, str]:
 
 
 def _is_worth_knowing(call: Row) -> bool:
-    return call["outcome"] in _REUSABLE or (call["output"] is None and call["attempts"] > 0)
+    # What the model was told of a call that failed is no output of its handler, which may have taken effect.
+    return call["outcome"] in _REUSABLE or (call["attempts"] > 0 and call["outcome"] != "invalid_arguments")
 
 
 def _take_over(connection: Connection, call: Row, original: Row) -> None:

@@ -73,3 +73,20 @@ async def test_the_calls_of_steps_come_in_the_order_of_the_model(store):
     assert [call["call_id"] for call in found[step["id"]]] == ["call_z", "call_a", "call_m"]
     assert found["step_unknown"] == []
     assert await store.read(tool_calls.of_steps, []) == {}
+
+
+async def test_of_a_call_that_failed_a_replacement_knows_the_attempts_though_the_model_was_told_of_it(store):
+    """Its handler may have taken effect, so it keeps its key and is not called as if for the first time."""
+    run = await store.run("in_progress", calls=("call_a",))
+    await store.write(tool_calls.begin_attempt, run["id"], "call_a")
+    await store.write(tool_calls.record_output, run["id"], "call_a", "Error: nobody knows", "failed")
+    first = await store.read(tool_calls.get, run["id"], "call_a")
+    same = {name: first[name] for name in ("run_id", "thread_id", "step_id", "position", "name", "arguments")}
+    await store.write(tool_calls.add, [{**same, "call_id": "call_b", "upstream_id": "run_new"}])
+
+    reused = await store.write(tool_calls.recognise_repeats, run["id"], "run_new")
+    call = await store.write(tool_calls.begin_attempt, run["id"], "call_b")
+
+    assert reused == []
+    assert (call["repeats"], call["output"], call["attempts"]) == ("call_a", None, 2)
+    assert tool_calls.earlier_outcome_is_unknown(call)
