@@ -61,7 +61,8 @@ def recognise_repeats(connection: Connection, run_id: str, upstream_id: str) -> 
     """Find the calls of a run upstream that repeat calls of a run whose place it took, and reuse what is known.
 
     The same function with the same arguments is the same work, each call of the replaced run counting once: an output
-    is taken over, and where its handler gave none, what is known of the attempts. Returns the ids of the calls that got an output.
+    is taken over, and where its handler gave none, what is known of the attempts. Returns the ids of the calls that
+    got an output.
     """
     calls = rows.find(connection, tool_calls, "position", run_id=run_id)
     known = {call["repeats"] for call in calls if call["repeats"]}
