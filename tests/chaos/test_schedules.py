@@ -95,7 +95,7 @@ class Chaos:
         if not self.broken:
             self.broken = [told for told in self.runner.run(self._all(batch.schedules)) if told is not None]
             for told in self.broken:
-                print(f"\n{told}")  # noqa: T201 - now, and not in an hour
+                print(f"\n{told}")
 
     def try_all(self, backend: BackendName, limits: settings) -> None:
         """Carry out as many batches as ``limits`` says."""
