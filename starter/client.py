@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -273,15 +274,26 @@ class Starter:
         Needs a worker, for only the run itself knows whether it still waits. Raises `RunNotFound`, `RunFinished`,
         `DecisionRefused`, and `NoWorker` where none answers within the ``decision_timeout``.
         """
+        give_up_at = time.monotonic() + self._decision_timeout.total_seconds()
         with _temporal_errors(self._client, run_id):
-            try:
-                closed: Escalation = await self._handle(run_id).execute_update(
-                    DECIDE_UPDATE, decision, result_type=Escalation, rpc_timeout=self._decision_timeout
-                )
-            except WorkflowUpdateFailedError as error:
-                raise DecisionRefused(decision.escalation_id, _problem(error)) from error
-            except WorkflowUpdateRPCTimeoutOrCancelledError as error:
-                raise NoWorker(run_id, self._decision_timeout.total_seconds()) from error
+            while True:
+                try:
+                    return await self._update(run_id, decision)
+                except RPCError as error:
+                    # The run's step was thrown away because something else came meanwhile, and the decision with it.
+                    if error.status is not RPCStatusCode.FAILED_PRECONDITION or time.monotonic() > give_up_at:
+                        raise
+                await asyncio.sleep(_RECONNECT_PAUSE_SECONDS)
+
+    async def _update(self, run_id: str, decision: Decision) -> Escalation:
+        try:
+            closed: Escalation = await self._handle(run_id).execute_update(
+                DECIDE_UPDATE, decision, result_type=Escalation, rpc_timeout=self._decision_timeout
+            )
+        except WorkflowUpdateFailedError as error:
+            raise DecisionRefused(decision.escalation_id, _problem(error)) from error
+        except WorkflowUpdateRPCTimeoutOrCancelledError as error:
+            raise NoWorker(run_id, self._decision_timeout.total_seconds()) from error
         return closed
 
     async def adopt(

@@ -1,6 +1,7 @@
 """Carries out one schedule on a real Temporal server, and writes down everything that happened."""
 
 import asyncio
+import io
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -57,6 +58,10 @@ STUCK_SECONDS = 100
 """No schedule takes so long, on a slow machine either: deadlines are a few seconds."""
 
 _QUEUES = count(1)
+
+
+STOPPED_WITHIN = 60.0
+"""Seconds in which a worker without grace has stopped."""
 
 
 class Stuck(AssertionError):
@@ -435,7 +440,12 @@ class _Course:
             return
         self._down_since = time.monotonic()
         running.cancel()  # with no grace: what its activities are doing ends here
-        await asyncio.gather(running, return_exceptions=True)
+        _, pending = await asyncio.wait([running], timeout=STOPPED_WITHIN)
+        if pending:
+            stacks = io.StringIO()
+            for task in asyncio.all_tasks():
+                task.print_stack(file=stacks)
+            raise Stuck(f"The worker does not stop. What is under way:\n{stacks.getvalue()}")
 
     async def _restart_when_asked(self) -> None:
         while True:
