@@ -41,6 +41,7 @@ async def a_few_at_a_time(calls: list[Any]) -> list[Any]:
     return await asyncio.gather(*(run(call) for call in calls))
 
 
+@pytest.mark.chaos  # counts every run of the Temporal server, so it needs one for itself
 @pytest.mark.timeout(300)
 async def test_runs_that_wait_for_outputs_survive_without_a_worker_and_go_on_when_one_is_back(engine, eventually):
     waiting = RunPolicy(on_missing_handler="wait")
