@@ -1,7 +1,7 @@
 """An accepted run always ends, or stands in front of a person with a deadline: tried with schedules of misfortunes.
 
-`make chaos` tries thousands of them; LOCKSTITCH_CHAOS_SCHEDULES says how many, LOCKSTITCH_CHAOS_SEED from where. A
-schedule that breaks a promise is printed; give it to `Chaos.carry_out` to see it again.
+`make chaos` tries thousands of them: CHAOS_SCHEDULES says how many for each backend, CHAOS_SEED which. A schedule that
+breaks a promise is printed as the code that makes it; `Universe.carry_out` carries it out again.
 """
 
 import asyncio
@@ -26,11 +26,11 @@ from lockstitch.tests.chaos.world import Outcome, Universe, universe
 SHORT = 2
 """Batches of schedules in the default run."""
 
-AT_ONCE = 24
+AT_ONCE = 20
 """Schedules in a batch, which happen at the same time."""
 
-LONG = int(os.environ.get("LOCKSTITCH_CHAOS_SCHEDULES", "1000")) // AT_ONCE
-SEED = int(os.environ.get("LOCKSTITCH_CHAOS_SEED", "1"))
+LONG = int(os.environ.get("CHAOS_SCHEDULES", "2000")) // AT_ONCE
+SEED = int(os.environ.get("CHAOS_SEED", "1"))
 
 # A batch is not made smaller, for other misfortunes would then meet; the schedules that failed are printed instead.
 _same = {"deadline": None, "database": None, "phases": [Phase.generate], "suppress_health_check": list(HealthCheck)}

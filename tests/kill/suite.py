@@ -39,9 +39,9 @@ HERE = Path(__file__).parent
 TOOLS = ("charge_card", "send_letter")
 SCRIPT = [{"round": 0, "call": [{"name": name, "arguments": {}} for name in TOOLS]}, {"round": 1, "say": "All done."}]
 VICTIMS = ("worker", "server", "temporal", "upstream")
-# Short silences, so that a dead worker is noticed while the suite lasts; a deadline that no run should need; and more
-# attempts than the default of six, for here something that a turn needs dies every other second.
-POLICY = RunPolicy(heartbeat_timeout=timedelta(seconds=3), deadline=timedelta(minutes=10), upstream_attempts=100)
+# Short silences, so that a dead worker is noticed while the suite lasts; a deadline that no run should need; and
+# patience with a server that is killed again before it is back, for which the six attempts of the default are too few.
+POLICY = RunPolicy(heartbeat_timeout=timedelta(seconds=3), deadline=timedelta(minutes=10), upstream_attempts=20)
 LONGEST = 480.0
 """Seconds after which a run counts as stuck."""
 
