@@ -209,19 +209,22 @@ _END_TIMES: dict[RunStatus, str | None] = {
     "cancelled": "cancelled_at",
     "expired": None,
 }
-_STEP_ENDS: dict[RunStatus, tuple[str, str]] = {
+STEP_ENDS: dict[str, tuple[str, str]] = {
     "completed": ("completed", "completed_at"),
     "incomplete": ("completed", "completed_at"),
     "failed": ("failed", "failed_at"),
     "cancelled": ("cancelled", "cancelled_at"),
     "expired": ("expired", "expired_at"),
 }
-_MESSAGE_ENDS = {
+"""How a step that is open ends with its run: its status, and the column of the time."""
+
+MESSAGE_ENDS: dict[str, str] = {
     "incomplete": "max_tokens",
     "failed": "run_failed",
     "cancelled": "run_cancelled",
     "expired": "run_expired",
 }
+"""Why a message that a run was writing is incomplete."""
 
 
 def end(connection: Connection, run_id: str, status: RunStatus, now: int, **values: Any) -> Row | None:
@@ -253,7 +256,7 @@ def close_steps(
     for step in open_steps:
         if step["message_id"] is not None:
             events += _close_message(connection, step["message_id"], status, now)
-        step_status, time_column = _STEP_ENDS[status]
+        step_status, time_column = STEP_ENDS[status]
         values = {"status": step_status, time_column: now}
         if step_status == "failed":
             values["last_error"] = last_error
@@ -265,7 +268,7 @@ def _close_message(connection: Connection, message_id: str, status: RunStatus, n
     values = {
         "status": "incomplete",
         "incomplete_at": now,
-        "incomplete_details": {"reason": _MESSAGE_ENDS[status]},
+        "incomplete_details": {"reason": MESSAGE_ENDS[status]},
     }
     row = rows.change(connection, messages, {"id": message_id}, values)
     return [] if row is None else [NewEvent("thread.message.incomplete", objects.message(row))]  # a client deleted it

@@ -20,6 +20,7 @@ from lockstitch.activities.backends.assistants.rounds import (
 from lockstitch.activities.messages import RunRef
 from lockstitch.assistants import objects
 from lockstitch.assistants.store.event_log import ERROR, LoggedEvent, NewEvent
+from lockstitch.assistants.store.runs import MESSAGE_ENDS, STEP_ENDS
 from lockstitch.starter.contract import LastError, RunStatus
 
 JsonObject = dict[str, Any]
@@ -41,19 +42,6 @@ _TIMES: dict[str, str] = {
     "incomplete": "completed_at",
     "failed": "failed_at",
     "cancelled": "cancelled_at",
-}
-_STEP_ENDS = {
-    "completed": ("completed", "completed_at"),
-    "incomplete": ("completed", "completed_at"),
-    "failed": ("failed", "failed_at"),
-    "cancelled": ("cancelled", "cancelled_at"),
-    "expired": ("expired", "expired_at"),
-}
-_MESSAGE_ENDS = {
-    "incomplete": "max_tokens",
-    "failed": "run_failed",
-    "cancelled": "run_cancelled",
-    "expired": "run_expired",
 }
 
 
@@ -329,11 +317,11 @@ class Story:
         for message in [part for part in self.messages.values() if part.is_open]:
             content = message.whole.get("content") or [objects.text_content(text) for text in message.pieces.values()]
             ended: JsonObject = {**message.whole, "content": content, "status": "completed", "completed_at": now}
-            if reason := _MESSAGE_ENDS.get(status):
+            if reason := MESSAGE_ENDS.get(status):
                 ended |= {"status": "incomplete", "completed_at": None, "incomplete_at": now}
                 ended["incomplete_details"] = {"reason": reason}
             yield self._tell(f"thread.message.{ended['status']}", ended)
-        step_status, time_field = _STEP_ENDS[status]
+        step_status, time_field = STEP_ENDS[status]
         for step in [part for part in self._steps.values() if part.is_open]:
             ended = {**step.whole, "status": step_status, time_field: now}
             if step_status == "failed":
