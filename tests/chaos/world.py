@@ -289,7 +289,9 @@ class _Course:
             self.outcome.result = await self._starter.result(self.outcome.run_id)
         finally:
             restarting.cancel()
-            await asyncio.gather(restarting, return_exceptions=True)
+            [problem] = await asyncio.gather(restarting, return_exceptions=True)
+            if isinstance(problem, Stuck):  # a worker that did not stop explains a run that nobody carries on
+                raise problem
         await self._gather()
 
     async def describe(self) -> str:
