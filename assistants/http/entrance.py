@@ -1,5 +1,6 @@
 """What a request passes before its route is looked up."""
 
+import re
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
@@ -8,7 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lockstitch.assistants import refusals
 from lockstitch.assistants.http.answers import error_answer
 
-_PREFIXES = ("/v1", "/openai/v1", "/openai")
+# Azure's clients put the project before the path, some gateways the deployment.
+_PREFIX = re.compile(r"(/api/projects/[^/]+)?(/v1|/openai/v1|/openai/deployments/[^/]+|/openai)?(?=/)")
 _BETA_PATHS = ("/assistants", "/threads")
 
 
@@ -22,11 +24,9 @@ class Entrance:
         """Let one request in."""
         if scope["type"] == "http":
             path: str = scope["path"]
-            for prefix in _PREFIXES:
-                if path.startswith(f"{prefix}/"):
-                    scope["root_path"] = prefix
-                    path = path[len(prefix) :]
-                    break
+            if (found := _PREFIX.match(path)) and found[0]:
+                scope["root_path"] = found[0]
+                path = path[found.end() :]
             if path.startswith(_BETA_PATHS) and not _says_which_version(scope, path):
                 await error_answer(refusals.beta_header_missing())(scope, receive, send)
                 return

@@ -12,11 +12,13 @@ from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import read_body, stored
 from lockstitch.assistants.http.ids import checked_id, path_id
+from lockstitch.assistants.http.include import check_include
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.sse import STOPS, event_stream
 from lockstitch.assistants.http.threads import NewThread, add_thread
-from lockstitch.assistants.http.tool_resources import ToolResources
+from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
+from lockstitch.assistants.objects import Object
 from lockstitch.assistants.store import event_log, run_commands, runs
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
@@ -45,6 +47,10 @@ _MODIFIABLE: tuple[RunStatus, ...] = (
     "incomplete",
     "expired",
 )
+
+
+_NOT_WITH_A_THREAD = ("additional_messages", "additional_instructions", "reasoning_effort")
+"""What a run can be given only on a thread that exists."""
 
 
 class CreatedRun(RunParameters):
@@ -84,6 +90,7 @@ class Runs:
     async def create(self, request: Request) -> Response:
         """Accept a run of the thread."""
         thread_id = path_id(request, "thread_id")
+        check_include(request)
         body = await read_body(request, CreatedRun)
         checked_id("assistant_id", body.assistant_id)
         row = await self._services.accept(lambda connection: _create(connection, thread_id, body))
@@ -93,13 +100,14 @@ class Runs:
         """Accept a run together with its thread."""
         body = await read_body(request, CreatedThreadAndRun)
         checked_id("assistant_id", body.assistant_id)
-        for tool in body.tool_resources.model_fields_set if body.tool_resources else ():
-            raise refusals.built_in_tool_unavailable(tool, f"tool_resources.{tool}")
+        for field in _NOT_WITH_A_THREAD:
+            if field in body.model_fields_set:
+                raise refusals.unknown_parameter(field)
 
         def create(connection: Connection) -> tuple[Row, Row]:
             thread = add_thread(connection, body.thread or NewThread(), int(time.time()))
             created = NewEvent("thread.created", objects.thread(thread))
-            return _create(connection, thread["id"], body, [created])
+            return _create(connection, thread["id"], body, [created], stored_resources(body.tool_resources))
 
         return self._answer(await self._services.accept(create), stream=body.stream)
 
@@ -159,9 +167,14 @@ class Runs:
 
 
 def _create(
-    connection: Connection, thread_id: str, body: CreatedRun, leading_events: Sequence[NewEvent] = ()
+    connection: Connection,
+    thread_id: str,
+    body: CreatedRun,
+    leading_events: Sequence[NewEvent] = (),
+    tool_resources: Object | None = None,
 ) -> tuple[Row, Row]:
-    new = NewRun(new_id("run"), thread_id, body.assistant_id, body, int(time.time()))
+    run_id, now = new_id("run"), int(time.time())
+    new = NewRun(run_id, thread_id, body.assistant_id, body, now, tool_resources=tool_resources)
     row = runs.create(connection, new, leading_events)
     start = ThreadRunRequest(
         thread_id=thread_id, assistant_id=body.assistant_id, policy=RunPolicy(on_missing_handler="wait")

@@ -6,6 +6,7 @@ from starlette.requests import Request
 from lockstitch.assistants import objects
 from lockstitch.assistants.http.answers import JsonAnswer
 from lockstitch.assistants.http.ids import path_id
+from lockstitch.assistants.http.include import check_include
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.store import runs, steps, tool_calls
@@ -21,6 +22,7 @@ class Steps:
         """Return a step."""
         thread_id, run_id = path_id(request, "thread_id"), path_id(request, "run_id")
         step_id = path_id(request, "step_id")
+        check_include(request)
 
         def read(connection: Connection) -> objects.Object:
             step = steps.get(connection, runs.get(connection, thread_id, run_id), step_id)
@@ -32,6 +34,7 @@ class Steps:
         """Return a page of the run's steps."""
         thread_id, run_id = path_id(request, "thread_id"), path_id(request, "run_id")
         cursor = page_cursor(request, "step")
+        check_include(request)
 
         def read(connection: Connection) -> objects.Object:
             page = steps.listed(connection, runs.get(connection, thread_id, run_id), cursor)

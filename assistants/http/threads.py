@@ -1,4 +1,4 @@
-"""Threads: create, retrieve, modify, delete."""
+"""Threads: create, retrieve, list, modify, delete."""
 
 import time
 
@@ -7,9 +7,10 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 
 from lockstitch.assistants import objects
-from lockstitch.assistants.http.answers import JsonAnswer
+from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import read_body, stored
 from lockstitch.assistants.http.ids import path_id
+from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
 from lockstitch.assistants.store import run_commands, runs, threads
@@ -48,6 +49,12 @@ class Threads:
         thread_id = path_id(request, "thread_id")
         row = await self._database.read(lambda connection: threads.get(connection, thread_id))
         return JsonAnswer(objects.thread(row))
+
+    async def list_page(self, request: Request) -> JsonAnswer:
+        """Return a page of the threads; Azure has this operation, the published description has not."""
+        cursor = page_cursor(request, "thread")
+        page = await self._database.read(lambda connection: threads.listed(connection, cursor))
+        return page_answer(page, objects.thread)
 
     async def modify(self, request: Request) -> JsonAnswer:
         """Change what the body names, and nothing else."""

@@ -1,8 +1,9 @@
 """Uploaded files: what is known of them, and their bytes in chunks."""
 
+import time
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, or_, select
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.store import rows
@@ -13,7 +14,11 @@ CHUNK_BYTES = 1024 * 1024
 
 
 def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
-    """Add a file with its content, which comes in pieces of at most `CHUNK_BYTES`."""
+    """Add a file with its content, which comes in pieces of at most `CHUNK_BYTES`.
+
+    Files that have expired make room for it.
+    """
+    connection.execute(files.delete().where(files.c.expires_at <= int(time.time())))
     row = rows.add(connection, files, {"status": "processed", "expires_at": None} | dict(values))
     for position, data in enumerate(chunks):
         connection.execute(insert(file_chunks).values(file_id=row["id"], position=position, data=data))
@@ -21,9 +26,9 @@ def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
 
 
 def get(connection: Connection, file_id: str) -> Row:
-    """Return what is known of the file; raises `ApiError` (404)."""
+    """Return what is known of the file; raises `ApiError` (404), also where it has expired."""
     row = rows.get(connection, files, id=file_id)
-    if row is None:
+    if row is None or (row["expires_at"] is not None and row["expires_at"] <= int(time.time())):
         raise refusals.no_file(file_id)
     return row
 
@@ -43,10 +48,14 @@ def content(connection: Connection, file_id: str) -> bytes:
 
 def listed(connection: Connection, cursor: PageCursor, purpose: str | None = None) -> Page:
     """Return a page of the files, of one purpose only where it is given."""
-    return rows.page(connection, files, cursor, [] if purpose is None else [files.c.purpose == purpose])
+    where: list[ColumnElement[bool]] = [or_(files.c.expires_at.is_(None), files.c.expires_at > int(time.time()))]
+    if purpose is not None:
+        where.append(files.c.purpose == purpose)
+    return rows.page(connection, files, cursor, where)
 
 
 def delete(connection: Connection, file_id: str) -> None:
     """Delete the file and its content; raises `ApiError` (404)."""
+    get(connection, file_id)
     if not rows.remove(connection, files, id=file_id):
         raise refusals.no_file(file_id)

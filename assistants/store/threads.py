@@ -45,6 +45,11 @@ def get(connection: Connection, thread_id: str) -> Row:
     return row
 
 
+def listed(connection: Connection, cursor: PageCursor) -> Page:
+    """Return a page of the threads."""
+    return rows.page(connection, threads, cursor)
+
+
 def change(connection: Connection, thread_id: str, values: Row) -> Row:
     """Write new values into a thread and return it; raises `ApiError` (404)."""
     row = rows.change(connection, threads, {"id": thread_id}, values) if values else None
