@@ -40,7 +40,7 @@ class Threads:
 
     async def create(self, request: Request) -> JsonAnswer:
         """Add a thread."""
-        thread = await read_body(request, NewThread)
+        thread = await read_body(request, NewThread, optional=True)
         row = await self._database.write(lambda connection: add_thread(connection, thread, int(time.time())))
         return JsonAnswer(objects.thread(row))
 
@@ -51,7 +51,7 @@ class Threads:
         return JsonAnswer(objects.thread(row))
 
     async def list_page(self, request: Request) -> JsonAnswer:
-        """Return a page of the threads; Azure has this operation, the published description has not."""
+        """Return a page of the threads."""
         cursor = page_cursor(request, "thread")
         page = await self._database.read(lambda connection: threads.listed(connection, cursor))
         return page_answer(page, objects.thread)
