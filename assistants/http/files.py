@@ -13,6 +13,7 @@ from starlette.responses import Response, StreamingResponse
 from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import limited_stream
+from lockstitch.assistants.http.caller import project_of
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.store import files
@@ -37,6 +38,7 @@ class Files:
             upload, purpose = _fields(form)
             values = {
                 "id": new_file_id(),
+                "project_id": project_of(request),
                 "created_at": int(time.time()),
                 "purpose": purpose,
                 "filename": upload.filename or "file",
@@ -56,14 +58,14 @@ class Files:
     async def list_page(self, request: Request) -> JsonAnswer:
         """Return a page of the files, of one purpose only where ``purpose`` is given."""
         cursor = page_cursor(request, "file", default_limit=MAX_LIMIT, max_limit=MAX_LIMIT)
-        purpose = request.query_params.get("purpose") or None
-        page = await self._database.read(lambda connection: files.listed(connection, cursor, purpose))
+        project, purpose = project_of(request), request.query_params.get("purpose") or None
+        page = await self._database.read(lambda connection: files.listed(connection, cursor, purpose, project=project))
         return page_answer(page, objects.file)
 
     async def delete(self, request: Request) -> JsonAnswer:
         """Delete a file."""
-        file_id = request.path_params["file_id"]
-        await self._database.write(lambda connection: files.delete(connection, file_id), long=True)
+        file_id, project = request.path_params["file_id"], project_of(request)
+        await self._database.write(lambda connection: files.delete(connection, file_id, project=project), long=True)
         return JsonAnswer(objects.deleted(file_id, "file"))
 
     async def content(self, request: Request) -> Response:
@@ -76,8 +78,8 @@ class Files:
         return StreamingResponse(self._stored_chunks(row["id"]), media_type="application/octet-stream", headers=headers)
 
     async def _get(self, request: Request) -> Row:
-        file_id = request.path_params["file_id"]
-        return await self._database.read(lambda connection: files.get(connection, file_id))
+        file_id, project = request.path_params["file_id"], project_of(request)
+        return await self._database.read(lambda connection: files.get(connection, file_id, project=project))
 
     async def _stored_chunks(self, file_id: str) -> AsyncIterator[bytes]:
         position = 0

@@ -1,6 +1,9 @@
-"""Uploaded files: what is known of them, and their bytes in chunks."""
+"""Uploaded files: what is known of them, and their bytes in chunks.
 
-from collections.abc import Iterator
+Where a ``project`` is given, only what belongs to it exists.
+"""
+
+from collections.abc import Iterable, Iterator
 
 from sqlalchemy import Connection, insert, select
 
@@ -20,12 +23,18 @@ def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
     return row
 
 
-def get(connection: Connection, file_id: str) -> Row:
+def get(connection: Connection, file_id: str, *, project: str | None = None) -> Row:
     """Return what is known of the file; raises `ApiError` (404)."""
-    row = rows.get(connection, files, id=file_id)
+    row = rows.get(connection, files, id=file_id, **rows.of_project(project))
     if row is None:
         raise refusals.no_file(file_id)
     return row
+
+
+def check(connection: Connection, file_ids: Iterable[str], *, project: str) -> None:
+    """Raise `ApiError` (404) unless all the files exist."""
+    for file_id in dict.fromkeys(file_ids):
+        get(connection, file_id, project=project)
 
 
 def chunk(connection: Connection, file_id: str, position: int) -> bytes | None:
@@ -34,19 +43,20 @@ def chunk(connection: Connection, file_id: str, position: int) -> bytes | None:
     return connection.scalar(select(file_chunks.c.data).where(*where))
 
 
-def content(connection: Connection, file_id: str) -> bytes:
+def content(connection: Connection, file_id: str, *, project: str | None = None) -> bytes:
     """Return the whole content; raises `ApiError` (404)."""
-    get(connection, file_id)
+    get(connection, file_id, project=project)
     query = select(file_chunks.c.data).where(file_chunks.c.file_id == file_id).order_by(file_chunks.c.position)
     return b"".join(connection.scalars(query))
 
 
-def listed(connection: Connection, cursor: PageCursor, purpose: str | None = None) -> Page:
-    """Return a page of the files, of one purpose only where it is given."""
-    return rows.page(connection, files, cursor, [] if purpose is None else [files.c.purpose == purpose])
+def listed(connection: Connection, cursor: PageCursor, purpose: str | None = None, *, project: str) -> Page:
+    """Return a page of the project's files, of one purpose only where it is given."""
+    only = [] if purpose is None else [files.c.purpose == purpose]
+    return rows.page(connection, files, cursor, [files.c.project_id == project], only)
 
 
-def delete(connection: Connection, file_id: str) -> None:
+def delete(connection: Connection, file_id: str, *, project: str | None = None) -> None:
     """Delete the file and its content; raises `ApiError` (404)."""
-    if not rows.remove(connection, files, id=file_id):
+    if not rows.remove(connection, files, id=file_id, **rows.of_project(project)):
         raise refusals.no_file(file_id)

@@ -15,6 +15,7 @@ from lockstitch.assistants.store.migrations.versions import (
     v0001_first_tables,
     v0002_webhook_deliveries,
     v0003_replaced_runs,
+    v0004_projects_and_keys,
 )
 from lockstitch.assistants.store.schema import metadata
 from lockstitch.errors import StoreUnavailable
@@ -74,6 +75,7 @@ async def test_upgrading_twice_changes_nothing(database):
 async def test_downgrading_takes_every_table_away(database):
     def downgrade(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
+            v0004_projects_and_keys.downgrade()
             v0003_replaced_runs.downgrade()
             v0002_webhook_deliveries.downgrade()
             v0001_first_tables.downgrade()
