@@ -54,15 +54,19 @@ def _part(connection: Connection, project: str, part: Mapping[str, Any]) -> str 
             return ImagePart(part["image_url"]["url"], part["image_url"].get("detail", "auto"))
         case "image_file":
             image = part["image_file"]
-            return ImagePart(_data_url(connection, project, image["file_id"]), image.get("detail", "auto"))
+            return _stored_image(connection, project, image["file_id"], image.get("detail", "auto"))
+        case "refusal":
+            return str(part["refusal"])
         case other:
             raise ValueError(f"a message has content of the unknown type {other!r}")
 
 
-def _data_url(connection: Connection, project: str, file_id: str) -> str:
-    file = files.get(connection, file_id, project=project)
+def _stored_image(connection: Connection, project: str, file_id: str, detail: str) -> str | ImagePart:
+    file = files.find(connection, file_id, project=project)
+    if file is None:  # deleted, or not imported with its thread; the rest of the thread is still worth an answer
+        return f"[The image {file_id} is not there any more.]"
     kind = mimetypes.guess_type(file["filename"])[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(files.content(connection, file_id)).decode()}"
+    return ImagePart(f"data:{kind};base64,{base64.b64encode(files.content(connection, file_id)).decode()}", detail)
 
 
 def _round(calls: list[Row]) -> ToolRound:

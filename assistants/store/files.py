@@ -23,9 +23,14 @@ def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
     return row
 
 
+def find(connection: Connection, file_id: str, *, project: str | None = None) -> Row | None:
+    """Return what is known of the file, ``None`` where there is none."""
+    return rows.get(connection, files, id=file_id, **rows.of_project(project))
+
+
 def get(connection: Connection, file_id: str, *, project: str | None = None) -> Row:
     """Return what is known of the file; raises `ApiError` (404)."""
-    row = rows.get(connection, files, id=file_id, **rows.of_project(project))
+    row = find(connection, file_id, project=project)
     if row is None:
         raise refusals.no_file(file_id)
     return row
