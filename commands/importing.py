@@ -15,7 +15,8 @@ from lockstitch.commands.invocation import AsJson, carry_out, console, settings
 
 def import_objects(
     files: Annotated[
-        list[Path], typer.Argument(help="Files of JSON lines: assistants, threads, messages, or pages of lists.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="JSON lines: assistants, threads, messages, or pages of lists."),
     ],
     project: Annotated[str, typer.Option(help="The project that they shall belong to.")] = DEFAULT_PROJECT,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and store nothing.")] = False,

@@ -152,7 +152,8 @@ def _checked(value: Any) -> ExportedObject:
         raise ValueError("this is no object of the API; each line is one JSON object, or a page of a list.")
     kind = value.get("object")
     if not isinstance(kind, str) or kind not in _KINDS:
-        raise ValueError(f"{kind!r} is not imported; 'object' is one of {', '.join(map(repr, _KINDS))}.")
+        problem = "there is no 'object'" if kind is None else f"{kind!r} is not imported"
+        raise ValueError(f"{problem}; 'object' is one of {', '.join(map(repr, _KINDS))}.")
     try:
         return _KINDS[kind].validate_python(value, strict=True)
     except ValidationError as error:
