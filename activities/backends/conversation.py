@@ -61,7 +61,7 @@ def _part(connection: Connection, project: str, part: Mapping[str, Any]) -> str 
             raise ValueError(f"a message has content of the unknown type {other!r}")
 
 
-def _stored_image(connection: Connection, project: str, file_id: str, detail: str) -> str | ImagePart:
+def _stored_image(connection: Connection, project: str, file_id: str, detail: Any) -> str | ImagePart:
     file = files.find(connection, file_id, project=project)
     if file is None:  # deleted, or not imported with its thread; the rest of the thread is still worth an answer
         return f"[The image {file_id} is not there any more.]"

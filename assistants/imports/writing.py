@@ -1,6 +1,5 @@
 """Puts saved objects into the store, each thread whole or not at all."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -45,7 +44,7 @@ async def write_export(database: Database, export: Export, project: str) -> Impo
         added = await database.write(lambda connection, row=row: _add(connection, row))  # type: ignore[misc]
         _count(imported, "assistants", added)
     for thread_id, thread in _oldest_first(export):
-        row = await asyncio.to_thread(_thread_row, thread_id, thread, project)
+        row = _thread_row(thread_id, thread, project)
         added = await database.write(
             lambda connection, row=row, thread=thread: _add_thread(connection, row, thread, project),  # type: ignore[misc]
             long=True,
