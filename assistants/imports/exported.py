@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from lockstitch.assistants import objects
+from lockstitch.assistants.store.rows import Row
 from lockstitch.starter.contract import MAX_INTEGER, ImageFile, ImageUrl, ResponseFormat, ToolParam
-
-Row = dict[str, Any]
 
 Time = Annotated[int, Field(ge=0, le=MAX_INTEGER)]
 Strings = dict[str, str]
