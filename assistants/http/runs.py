@@ -19,7 +19,7 @@ from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.sse import STOPS, event_stream
 from lockstitch.assistants.http.threads import NewThread, add_thread
 from lockstitch.assistants.http.tool_resources import ToolResources
-from lockstitch.assistants.store import event_log, files, run_commands, runs
+from lockstitch.assistants.store import answerers, event_log, files, projects, run_commands, runs
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
 from lockstitch.assistants.store.runs import NewRun
@@ -124,6 +124,7 @@ class Runs:
         """Change a run's metadata, unless it is being worked on."""
         thread_id, run_id, project = path_id(request, "thread_id"), path_id(request, "run_id"), project_of(request)
         body = await read_body(request, ModifiedRun)
+        answerers.check_metadata(body.metadata)
         values = stored(body, metadata=body.metadata or {})
 
         def change(connection: Connection) -> Row:
@@ -174,7 +175,10 @@ class Runs:
 def _create(
     connection: Connection, project: str, thread_id: str, body: CreatedRun, leading_events: Sequence[NewEvent] = ()
 ) -> tuple[Row, Row]:
-    new = NewRun(new_id("run"), thread_id, body.assistant_id, body, int(time.time()), project=project)
+    handlers = projects.handlers(connection, project)
+    new = NewRun(
+        new_id("run"), thread_id, body.assistant_id, body, int(time.time()), project=project, handlers=handlers
+    )
     row = runs.create(connection, new, leading_events)
     files.check(connection, file_ids.of_messages(body.additional_messages), project=project)
     start = ThreadRunRequest(
