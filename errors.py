@@ -28,6 +28,9 @@
     |-- EscalationNotFound       no run asks this
     |-- DecisionRefused          a decision that cannot be taken, such as the second one
     |-- NoWorker                 no worker took something that only a worker can take
+    |-- KeysMissing              others could reach the server, and there is no key to ask for
+    |-- KeyNotFound              no key has this id
+    |-- ProjectNotFound          no project has this name
     |-- WriterFenced             a newer attempt has taken over this run's event log
     |-- WebhookError
     |   |-- WebhookTargetRefused       an address to which nothing is delivered
@@ -268,6 +271,33 @@ class NoWorker(LockstitchError):
             "and decide again if it is still open."
         )
         self.run_id = run_id
+
+
+class KeysMissing(LockstitchError):
+    """Others could reach the server, and no key was ever created that it could ask them for."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"The HTTP server would listen on {host}, where others reach it, and no key exists yet; create one with "
+            "`lockstitch keys create --project NAME`, or set LOCKSTITCH_HOST=127.0.0.1."
+        )
+        self.host = host
+
+
+class KeyNotFound(LockstitchError):
+    """No key has this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"No key has the id '{key_id}'; `lockstitch keys list` shows them.")
+        self.key_id = key_id
+
+
+class ProjectNotFound(LockstitchError):
+    """No project has this name."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(f"No project is named '{project}'; a project begins with its first key.")
+        self.project = project
 
 
 class WriterFenced(LockstitchError):

@@ -16,7 +16,7 @@ from lockstitch.assistants.http.ids import path_id
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
-from lockstitch.assistants.store import assistants, files
+from lockstitch.assistants.store import answerers, assistants, files
 from lockstitch.assistants.store.rows import Row
 from lockstitch.starter.contract import Metadata, ResponseFormat, ToolParam
 
@@ -107,6 +107,7 @@ class Assistants:
 
 
 def _columns(assistant: ModifiedAssistant) -> dict[str, Any]:
+    answerers.check_metadata(assistant.metadata)
     values = stored(
         assistant,
         tools=objects.tools(assistant.tools or ()),

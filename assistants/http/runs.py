@@ -19,7 +19,7 @@ from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.sse import STOPS, event_stream
 from lockstitch.assistants.http.threads import NewThread, add_thread
 from lockstitch.assistants.http.tool_resources import ToolResources
-from lockstitch.assistants.store import event_log, files, run_commands, runs
+from lockstitch.assistants.store import answerers, event_log, files, projects, run_commands, runs
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
 from lockstitch.assistants.store.runs import NewRun
@@ -88,6 +88,7 @@ class Runs:
         thread_id, project = path_id(request, "thread_id"), project_of(request)
         body = await read_body(request, CreatedRun)
         checked_id("assistant_id", body.assistant_id)
+        self._admit(request, stream=body.stream)
         row = await self._services.accept(lambda connection: _create(connection, project, thread_id, body))
         return self._answer(row, stream=body.stream)
 
@@ -97,6 +98,7 @@ class Runs:
         checked_id("assistant_id", body.assistant_id)
         for tool in body.tool_resources.model_fields_set if body.tool_resources else ():
             raise refusals.built_in_tool_unavailable(tool, f"tool_resources.{tool}")
+        self._admit(request, stream=body.stream)
 
         def create(connection: Connection) -> tuple[Row, Row]:
             thread = add_thread(connection, project, body.thread or NewThread(), int(time.time()))
@@ -122,6 +124,7 @@ class Runs:
         """Change a run's metadata, unless it is being worked on."""
         thread_id, run_id, project = path_id(request, "thread_id"), path_id(request, "run_id"), project_of(request)
         body = await read_body(request, ModifiedRun)
+        answerers.check_metadata(body.metadata)
         values = stored(body, metadata=body.metadata or {})
 
         def change(connection: Connection) -> Row:
@@ -146,6 +149,7 @@ class Runs:
         """Accept the outputs that a run waits for; once they are stored, nothing that fails is told to the client."""
         thread_id, run_id, project = path_id(request, "thread_id"), path_id(request, "run_id"), project_of(request)
         body = await read_body(request, SubmittedOutputs)
+        self._admit(request, stream=body.stream)
 
         def submit(connection: Connection) -> tuple[tuple[Row, int], Row]:
             seen = event_log.last_seq(connection, run_id)
@@ -157,6 +161,11 @@ class Runs:
         run, seen = await self._services.accept(submit)
         return self._answer(run, stream=body.stream, after=seen)
 
+    def _admit(self, request: Request, *, stream: bool | None) -> None:
+        """Refuse a stream that would be one too many before anything is accepted."""
+        if stream:
+            self._services.streams.admit(request)
+
     def _answer(self, run: Row, *, stream: bool | None, after: int = 0) -> Response:
         if stream:
             return event_stream(self._services.feed, run["id"], after, STOPS)
@@ -166,7 +175,10 @@ class Runs:
 def _create(
     connection: Connection, project: str, thread_id: str, body: CreatedRun, leading_events: Sequence[NewEvent] = ()
 ) -> tuple[Row, Row]:
-    new = NewRun(new_id("run"), thread_id, body.assistant_id, body, int(time.time()), project=project)
+    handlers = projects.handlers(connection, project)
+    new = NewRun(
+        new_id("run"), thread_id, body.assistant_id, body, int(time.time()), project=project, handlers=handlers
+    )
     row = runs.create(connection, new, leading_events)
     files.check(connection, file_ids.of_messages(body.additional_messages), project=project)
     start = ThreadRunRequest(

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from lockstitch.assistants import objects, refusals
-from lockstitch.assistants.store import assistants, event_log, rows, steps, threads, tool_calls
+from lockstitch.assistants.store import answerers, assistants, event_log, rows, steps, threads, tool_calls
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.prepared import Prepared
+from lockstitch.assistants.store.projects import Handlers
 from lockstitch.assistants.store.rows import Page, PageCursor, Row
 from lockstitch.assistants.store.schema import ACTIVE_RUN, messages, runs
 from lockstitch.starter.contract import OPEN_STATUSES, RunParameters, RunStatus, ToolOutput
@@ -32,6 +33,7 @@ class NewRun:
     """A run to create; ``lifetime`` is in seconds, and says when the run expires.
 
     It belongs to its thread's project, and so must its assistant; where ``project`` is given, it has to be that one.
+    ``handlers`` are those that it may use; ``None`` means all.
     """
 
     run_id: str
@@ -41,13 +43,14 @@ class NewRun:
     created_at: int
     lifetime: int = 600
     project: str | None = None
+    handlers: Handlers = None
 
 
 def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEvent] = ()) -> Row:
     """Create a run in the status ``queued`` and begin its event log with ``leading_events``.
 
     Raises `ApiError` when the thread or the assistant is unknown, the thread has an active run, there is nothing to
-    run, or the run would need a built-in tool.
+    run, the run would need a built-in tool, or its metadata say in no known word who answers its calls.
     """
     project = threads.get(connection, new.thread_id, project=new.project)["project_id"]
     if active := threads.active_run_id(connection, new.thread_id):
@@ -82,6 +85,7 @@ def _run_values(new: NewRun, assistant: Row) -> dict[str, Any]:
         "thread_id": new.thread_id,
         "assistant_id": new.assistant_id,
         "project_id": assistant["project_id"],
+        "handlers": answerers.handlers_of(parameters.metadata, assistant["metadata"], new.handlers),
         "created_at": new.created_at,
         "expires_at": new.created_at + new.lifetime,
         "status": "queued",
