@@ -24,7 +24,8 @@ def read_turn(connection: Connection, run: Row, run_steps: Sequence[Row]) -> Mod
     """Return the next turn of the run with these steps: the thread so far, and the run's own tool rounds."""
     # A message whose step is open was written by an attempt that broke off, however whole it looks.
     broken = [step["message_id"] for step in run_steps if step["message_id"] and step["status"] == "in_progress"]
-    last = run["truncation_strategy"]["last_messages"]
+    truncation = run["truncation_strategy"]
+    last = truncation["last_messages"] if truncation["type"] == "last_messages" else None
     messages = threads.finished_messages(connection, run["thread_id"], last, without=broken)
     return ModelTurn(
         model=run["model"],

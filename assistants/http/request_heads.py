@@ -27,9 +27,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._timer: asyncio.TimerHandle | None = None
+        self._heads_expected = 0
         self._expect_head()
 
     def _expect_head(self) -> None:
+        self._heads_expected += 1
         self._head_is_read = False
         self._bytes_received = 0  # since then, whatever they are
         self._bytes_of_head = 0  # as far as they are understood
@@ -47,8 +49,10 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, and see what is left in the middle of a head."""
+        expected = self._heads_expected
         super().data_received(data)
-        if self._head_is_read or self.transport.is_closing():
+        # Where a request ended in this data, most of it may have been its body.
+        if self._head_is_read or self._heads_expected > expected or self.transport.is_closing():
             return
         self._bytes_received += len(data)
         if self._bytes_received > MAX_HEAD_BYTES:

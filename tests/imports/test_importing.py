@@ -20,7 +20,10 @@ ASSISTANT = {
     "instructions": "Look at the numbers.",
     "tools": [
         {"type": "code_interpreter"},
-        {"type": "file_search", "file_search": {"ranking_options": {"ranker": "default_2024_08_21"}}},
+        {
+            "type": "file_search",
+            "file_search": {"ranking_options": {"ranker": "default_2024_08_21", "score_threshold": 0.0}},
+        },
         {"type": "function", "function": {"name": "get_sales", "strict": False}},
     ],
     "tool_resources": {"code_interpreter": {"file_ids": ["file-abc"]}},
