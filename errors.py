@@ -28,6 +28,7 @@
     |-- DecisionRefused          a decision that cannot be taken, such as the second one
     |-- NoWorker                 no worker took something that only a worker can take
     |-- WriterFenced             a newer attempt has taken over this run's event log
+    |-- FileRefused              a file of a vector store that cannot be read or has no text
     |-- WebhookError
     |   |-- WebhookTargetRefused       an address to which nothing is delivered
     |   |-- WebhookUnwanted            the receiver wants no more
@@ -41,7 +42,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 
 class LockstitchError(Exception):
@@ -267,6 +268,14 @@ class WriterFenced(LockstitchError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"A newer attempt writes the events of run {run_id}.")
         self.run_id = run_id
+
+
+class FileRefused(LockstitchError):
+    """A file cannot be read, or there is no text in it; ``code`` is what the API says of it."""
+
+    def __init__(self, code: Literal["unsupported_file", "invalid_file"], message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class WebhookError(LockstitchError):

@@ -17,7 +17,7 @@ from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.sse import STOPS, event_stream
 from lockstitch.assistants.http.threads import NewThread, add_thread
 from lockstitch.assistants.http.tool_resources import ToolResources
-from lockstitch.assistants.store import event_log, run_commands, runs
+from lockstitch.assistants.store import commands, event_log, runs
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
 from lockstitch.assistants.store.runs import NewRun
@@ -96,7 +96,7 @@ class Runs:
         for tool in body.tool_resources.model_fields_set if body.tool_resources else ():
             raise refusals.built_in_tool_unavailable(tool, f"tool_resources.{tool}")
 
-        def create(connection: Connection) -> tuple[Row, Row]:
+        def create(connection: Connection) -> Row:
             thread = add_thread(connection, body.thread or NewThread(), int(time.time()))
             created = NewEvent("thread.created", objects.thread(thread))
             return _create(connection, thread["id"], body, [created])
@@ -132,9 +132,10 @@ class Runs:
         """Accept that a run is to be cancelled."""
         thread_id, run_id = path_id(request, "thread_id"), path_id(request, "run_id")
 
-        def cancel(connection: Connection) -> tuple[Row, Row]:
+        def cancel(connection: Connection) -> Row:
             run = runs.begin_cancel(connection, thread_id, run_id)
-            return run, run_commands.add(connection, run_id, "cancel", {})
+            commands.add(connection, run_id, "cancel", {})
+            return run
 
         return _run_answer(await self._services.accept(cancel))
 
@@ -143,11 +144,12 @@ class Runs:
         thread_id, run_id = path_id(request, "thread_id"), path_id(request, "run_id")
         body = await read_body(request, SubmittedOutputs)
 
-        def submit(connection: Connection) -> tuple[tuple[Row, int], Row]:
+        def submit(connection: Connection) -> tuple[Row, int]:
             seen = event_log.last_seq(connection, run_id)
             run = runs.submit_outputs(connection, thread_id, run_id, body.tool_outputs, int(time.time()))
             payload = {"call_ids": [output.tool_call_id for output in body.tool_outputs]}
-            return (run, seen), run_commands.add(connection, run_id, "answer", payload)
+            commands.add(connection, run_id, "answer", payload)
+            return run, seen
 
         run, seen = await self._services.accept(submit)
         return self._answer(run, stream=body.stream, after=seen)
@@ -158,15 +160,14 @@ class Runs:
         return _run_answer(run)
 
 
-def _create(
-    connection: Connection, thread_id: str, body: CreatedRun, leading_events: Sequence[NewEvent] = ()
-) -> tuple[Row, Row]:
+def _create(connection: Connection, thread_id: str, body: CreatedRun, leading_events: Sequence[NewEvent] = ()) -> Row:
     new = NewRun(new_id("run"), thread_id, body.assistant_id, body, int(time.time()))
     row = runs.create(connection, new, leading_events)
     start = ThreadRunRequest(
         thread_id=thread_id, assistant_id=body.assistant_id, policy=RunPolicy(on_missing_handler="wait")
     )
-    return row, run_commands.add(connection, row["id"], "start", start.model_dump(mode="json", exclude_unset=True))
+    commands.add(connection, row["id"], "start", start.model_dump(mode="json", exclude_unset=True))
+    return row
 
 
 def _run_answer(run: Row) -> JsonAnswer:

@@ -12,7 +12,7 @@ from lockstitch.assistants.http.bodies import read_body, stored
 from lockstitch.assistants.http.ids import path_id
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
-from lockstitch.assistants.store import run_commands, runs, threads
+from lockstitch.assistants.store import commands, runs, threads
 from lockstitch.assistants.store.rows import Row
 from lockstitch.starter.contract import Metadata, NewMessage
 
@@ -81,11 +81,10 @@ def _columns(thread: ModifiedThread) -> dict[str, object]:
     return values
 
 
-def _delete(connection: Connection, thread_id: str) -> tuple[None, Row | None]:
-    run_id, command = threads.active_run_id(connection, thread_id), None
+def _delete(connection: Connection, thread_id: str) -> None:
+    run_id = threads.active_run_id(connection, thread_id)
     if run_id is not None:
         # Whoever follows the run learns that it has ended before it is gone.
         runs.end(connection, run_id, "cancelled", int(time.time()))
-        command = run_commands.add(connection, run_id, "cancel", {})
+        commands.add(connection, run_id, "cancel", {})
     threads.delete(connection, thread_id)
-    return None, command
