@@ -15,7 +15,7 @@ from lockstitch.activities.backends.metered import metered_turn
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
 from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.model.turn import Model, ModelTurn
-from lockstitch.assistants.store import event_log, runs, steps, threads, tool_calls
+from lockstitch.assistants.store import assistants, event_log, runs, steps, threads, tool_calls
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
@@ -118,7 +118,8 @@ def _create(connection: Connection, run_id: str, request: ThreadRunRequest) -> R
     now = int(time.time())
     leading_events, thread_id = [], request.thread_id
     if thread_id is None:
-        thread = threads.create(connection, {"id": new_thread_id(run_id)}, now)
+        project = assistants.get(connection, request.assistant_id)["project_id"]
+        thread = threads.create(connection, {"id": new_thread_id(run_id), "project_id": project}, now)
         thread_id = thread["id"]
         leading_events.append(NewEvent("thread.created", objects.thread(thread)))
         for message in request.messages or ():

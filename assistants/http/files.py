@@ -13,7 +13,8 @@ from starlette.responses import Response, StreamingResponse
 from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import limited_stream
-from lockstitch.assistants.http.pages import page_cursor
+from lockstitch.assistants.http.caller import project_of
+from lockstitch.assistants.http.pages import page_cursor, parse_number
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.store import files
 from lockstitch.assistants.store.rows import Row
@@ -22,6 +23,12 @@ from lockstitch.starter.identifiers import new_file_id
 PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 MAX_LIMIT = 10_000
+
+BATCH_LIFETIME_SECONDS = 2_592_000
+"""Files for batches expire by themselves (Assistants API); others stay until they are deleted."""
+
+# Clients send an object in a form as fields with such names.
+_ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
 
 class Files:
@@ -34,10 +41,13 @@ class Files:
         """Add a file; its bytes go through a temporary file, so that memory does not have to hold them."""
         form = await _read_form(request)
         try:
-            upload, purpose = _fields(form)
+            upload, purpose, lifetime = _fields(form)
+            now = int(time.time())
             values = {
                 "id": new_file_id(),
-                "created_at": int(time.time()),
+                "project_id": project_of(request),
+                "created_at": now,
+                "expires_at": None if lifetime is None else now + lifetime,
                 "purpose": purpose,
                 "filename": upload.filename or "file",
                 "bytes": upload.size or 0,
@@ -56,14 +66,14 @@ class Files:
     async def list_page(self, request: Request) -> JsonAnswer:
         """Return a page of the files, of one purpose only where ``purpose`` is given."""
         cursor = page_cursor(request, "file", default_limit=MAX_LIMIT, max_limit=MAX_LIMIT)
-        purpose = request.query_params.get("purpose") or None
-        page = await self._database.read(lambda connection: files.listed(connection, cursor, purpose))
+        project, purpose = project_of(request), request.query_params.get("purpose") or None
+        page = await self._database.read(lambda connection: files.listed(connection, cursor, purpose, project=project))
         return page_answer(page, objects.file)
 
     async def delete(self, request: Request) -> JsonAnswer:
         """Delete a file."""
-        file_id = request.path_params["file_id"]
-        await self._database.write(lambda connection: files.delete(connection, file_id), long=True)
+        file_id, project = request.path_params["file_id"], project_of(request)
+        await self._database.write(lambda connection: files.delete(connection, file_id, project=project), long=True)
         return JsonAnswer(objects.deleted(file_id, "file"))
 
     async def content(self, request: Request) -> Response:
@@ -76,8 +86,8 @@ class Files:
         return StreamingResponse(self._stored_chunks(row["id"]), media_type="application/octet-stream", headers=headers)
 
     async def _get(self, request: Request) -> Row:
-        file_id = request.path_params["file_id"]
-        return await self._database.read(lambda connection: files.get(connection, file_id))
+        file_id, project = request.path_params["file_id"], project_of(request)
+        return await self._database.read(lambda connection: files.get(connection, file_id, project=project))
 
     async def _stored_chunks(self, file_id: str) -> AsyncIterator[bytes]:
         position = 0
@@ -101,10 +111,11 @@ async def _read_form(request: Request) -> FormData:
         raise refusals.not_multipart(error.message) from error
 
 
-def _fields(form: FormData) -> tuple[UploadFile, str]:
+def _fields(form: FormData) -> tuple[UploadFile, str, int | None]:
+    """Return the file, its purpose, and in how many seconds it expires."""
     upload, purpose = form.get("file"), form.get("purpose")
     for name in form:
-        if name not in ("file", "purpose"):
+        if name not in ("file", "purpose", _ANCHOR, _SECONDS):
             raise refusals.unknown_parameter(name)
     if not isinstance(upload, UploadFile):
         raise refusals.missing_parameter("file")
@@ -112,7 +123,20 @@ def _fields(form: FormData) -> tuple[UploadFile, str]:
         raise refusals.missing_parameter("purpose")
     if purpose not in PURPOSES:
         raise refusals.wrong_purpose(purpose, PURPOSES)
-    return upload, purpose
+    return upload, purpose, _lifetime(form, purpose)
+
+
+def _lifetime(form: FormData, purpose: str) -> int | None:
+    anchor, seconds = form.get(_ANCHOR), form.get(_SECONDS)
+    if anchor is None and seconds is None:
+        return BATCH_LIFETIME_SECONDS if purpose == "batch" else None
+    if not isinstance(anchor, str):
+        raise refusals.missing_parameter("expires_after.anchor")
+    if anchor != "created_at":
+        raise refusals.unsupported_value("expires_after.anchor", anchor, ("created_at",))
+    if not isinstance(seconds, str):
+        raise refusals.missing_parameter("expires_after.seconds")
+    return parse_number("expires_after.seconds", seconds, at_least=3600, at_most=2_592_000)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -4,7 +4,15 @@ from starlette.requests import Request
 
 from lockstitch.assistants import refusals
 
-_PREFIXES = {"assistant_id": "asst", "thread_id": "thread", "message_id": "msg", "run_id": "run", "step_id": "step"}
+_PREFIXES = {
+    "assistant_id": "asst",
+    "thread_id": "thread",
+    "message_id": "msg",
+    "run_id": "run",
+    "step_id": "step",
+    "vector_store_id": "vs",
+    "batch_id": "vsfb",
+}
 
 
 def path_id(request: Request, param: str) -> str:

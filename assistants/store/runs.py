@@ -1,7 +1,8 @@
 """Runs: how they are created, what may follow on what, and how they end.
 
 Every change of status names the statuses from which it may happen, so that of two that race one wins and the
-other learns that it came too late. A change and the events that tell it are one transaction.
+other learns that it came too late. A change and the events that tell it are one transaction. Where a ``project``
+is given, only what belongs to it exists.
 """
 
 from collections.abc import Collection, Sequence
@@ -28,7 +29,10 @@ _OVERRIDABLE = ("model", "temperature", "top_p", "reasoning_effort", "tools", "r
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to create; ``lifetime`` is in seconds, and says when the run expires."""
+    """A run to create; ``lifetime`` is in seconds, and says when the run expires.
+
+    It belongs to its thread's project, and so must its assistant; where ``project`` is given, it has to be that one.
+    """
 
     run_id: str
     thread_id: str
@@ -36,6 +40,9 @@ class NewRun:
     parameters: RunParameters
     created_at: int
     lifetime: int = 600
+    project: str | None = None
+    tool_resources: Row | None = None
+    """What the tools may use instead of what the assistant says."""
 
 
 def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEvent] = ()) -> Row:
@@ -44,10 +51,10 @@ def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEven
     Raises `ApiError` when the thread or the assistant is unknown, the thread has an active run, there is nothing to
     run, or the run would need a built-in tool.
     """
-    threads.get(connection, new.thread_id)
+    project = threads.get(connection, new.thread_id, project=new.project)["project_id"]
     if active := threads.active_run_id(connection, new.thread_id):
         raise refusals.run_while_run_is_active(new.thread_id, active)
-    assistant = assistants.get(connection, new.assistant_id)
+    assistant = assistants.get(connection, new.assistant_id, project=project)
     for message in new.parameters.additional_messages or ():
         threads.add_message(connection, new.thread_id, message, new.created_at)
     values = _run_values(new, assistant)
@@ -76,11 +83,12 @@ def _run_values(new: NewRun, assistant: Row) -> dict[str, Any]:
         "id": new.run_id,
         "thread_id": new.thread_id,
         "assistant_id": new.assistant_id,
+        "project_id": assistant["project_id"],
         "created_at": new.created_at,
         "expires_at": new.created_at + new.lifetime,
         "status": "queued",
         "instructions": "\n".join(parts),
-        "tool_resources": assistant["tool_resources"],
+        "tool_resources": assistant["tool_resources"] if new.tool_resources is None else new.tool_resources,
         "metadata": parameters.metadata or {},
         "max_prompt_tokens": parameters.max_prompt_tokens,
         "max_completion_tokens": parameters.max_completion_tokens,
@@ -106,18 +114,18 @@ def find(connection: Connection, run_id: str) -> Row | None:
     return rows.get(connection, runs, id=run_id)
 
 
-def get(connection: Connection, thread_id: str, run_id: str) -> Row:
+def get(connection: Connection, thread_id: str, run_id: str, *, project: str | None = None) -> Row:
     """Return a run of the thread; raises `ApiError` (404)."""
-    row = rows.get(connection, runs, id=run_id, thread_id=thread_id)
+    row = rows.get(connection, runs, id=run_id, thread_id=thread_id, **rows.of_project(project))
     if row is None:
-        threads.get(connection, thread_id)  # an unknown thread is said to be unknown
+        threads.get(connection, thread_id, project=project)  # an unknown thread is said to be unknown
         raise refusals.no_run(run_id)
     return row
 
 
-def listed(connection: Connection, thread_id: str, cursor: PageCursor) -> Page:
+def listed(connection: Connection, thread_id: str, cursor: PageCursor, *, project: str | None = None) -> Page:
     """Return a page of the thread's runs; raises `ApiError` (404)."""
-    threads.get(connection, thread_id)
+    threads.get(connection, thread_id, project=project)
     return rows.page(connection, runs, cursor, [runs.c.thread_id == thread_id])
 
 
@@ -136,13 +144,21 @@ def overwrite(connection: Connection, run_id: str, *, when: Collection[RunStatus
     return rows.overwrite(connection, runs, {"id": run_id, "status": frozenset(when)}, values)
 
 
-def submit_outputs(connection: Connection, thread_id: str, run_id: str, outputs: Sequence[ToolOutput], now: int) -> Row:
+def submit_outputs(
+    connection: Connection,
+    thread_id: str,
+    run_id: str,
+    outputs: Sequence[ToolOutput],
+    now: int,
+    *,
+    project: str | None = None,
+) -> Row:
     """Take the outputs that a run in ``requires_action`` asks for, all of them, and queue it again.
 
     Raises `ApiError` where the run is unknown, asks for nothing, or asks for other outputs; nothing is stored
     then.
     """
-    run = get(connection, thread_id, run_id)
+    run = get(connection, thread_id, run_id, project=project)
     if run["status"] != "requires_action":
         raise refusals.outputs_not_accepted(run["status"])
     wanted = [call["id"] for call in run["required_action"]["submit_tool_outputs"]["tool_calls"]]
@@ -185,9 +201,9 @@ def find_status(connection: Connection, run_id: str) -> RunStatus:
     return row["status"] if row else "cancelled"
 
 
-def begin_cancel(connection: Connection, thread_id: str, run_id: str) -> Row:
+def begin_cancel(connection: Connection, thread_id: str, run_id: str, *, project: str | None = None) -> Row:
     """Mark an open run as ``cancelling``; raises `ApiError` where it is unknown or has ended."""
-    run = get(connection, thread_id, run_id)
+    run = get(connection, thread_id, run_id, project=project)
     if run["status"] == "cancelling":
         return run
     row = change(

@@ -33,6 +33,14 @@ metadata = MetaData(
 _Json = JSON(none_as_null=True)
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only an INTEGER PRIMARY KEY
 
+DEFAULT_PROJECT = "default"
+"""The project of whatever was made by somebody who has no key."""
+
+
+def _project() -> Column[str]:
+    return Column("project_id", String(64), nullable=False, server_default=DEFAULT_PROJECT)
+
+
 FILE_IN_PROGRESS = text("status = 'in_progress'")
 ACTIVE_RUN = text("status IN ('queued', 'in_progress', 'requires_action', 'cancelling')")
 
@@ -53,6 +61,8 @@ assistants = Table(
     Column("top_p", Float),
     Column("reasoning_effort", String(16)),
     Column("response_format", _Json),
+    _project(),
+    Index(None, "project_id", "seq"),
 )
 
 threads = Table(
@@ -63,6 +73,8 @@ threads = Table(
     Column("created_at", Integer, nullable=False),
     Column("metadata", _Json, nullable=False),
     Column("tool_resources", _Json, nullable=False),
+    _project(),
+    Index(None, "project_id", "seq"),
 )
 
 messages = Table(
@@ -119,6 +131,8 @@ runs = Table(
     Column("usage", _Json, nullable=False),
     # How many model turns of the run are recorded whole; a turn that is asked for again is not taken again.
     Column("turns", Integer, nullable=False, server_default="0"),
+    # Its thread's, kept here too so that looking for a run takes one query.
+    _project(),
     Index(None, "thread_id", "seq"),
     Index(
         "uq_runs_one_active_per_thread",
@@ -251,7 +265,9 @@ files = Table(
     Column("filename", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("status", String(16), nullable=False),
-    Column("expires_at", Integer),
+    Column("expires_at", Integer, index=True),
+    _project(),
+    Index(None, "project_id", "seq"),
 )
 
 file_chunks = Table(
@@ -267,7 +283,7 @@ vector_stores = Table(
     metadata,
     Column("seq", _Sequence, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),
-    Column("project_id", String(64), nullable=False),
+    _project(),
     Column("created_at", Integer, nullable=False),
     Column("name", Text),
     Column("description", Text),

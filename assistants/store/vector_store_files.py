@@ -115,6 +115,11 @@ def get(connection: Connection, vector_store_id: str, file_id: str, *, project: 
     return row
 
 
+def holds(connection: Connection, vector_store_id: str, file_id: str) -> bool:
+    """Tell whether the file is in the store, whatever became of it there."""
+    return rows.get(connection, vector_store_files, vector_store_id=vector_store_id, id=file_id) is not None
+
+
 def listed(
     connection: Connection, vector_store_id: str, cursor: PageCursor, status: str | None, *, project: str | None = None
 ) -> Page:

@@ -54,6 +54,12 @@ def is_expired(row: Row, now: int) -> bool:
     return row["expires_at"] is not None and row["expires_at"] <= now
 
 
+def is_usable(connection: Connection, vector_store_id: str, now: int) -> bool:
+    """Tell whether there is such a store that has not expired."""
+    row = rows.get(connection, vector_stores, id=vector_store_id)
+    return row is not None and not is_expired(row, now)
+
+
 def find(connection: Connection, vector_store_id: str, *, project: str | None = None) -> Row:
     """Return the store without counts; raises `ApiError` (404)."""
     row = rows.get(connection, vector_stores, id=vector_store_id, **rows.of_project(project))

@@ -8,7 +8,7 @@ import asyncio
 import logging
 import os
 import traceback
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -122,17 +122,32 @@ class Chaos:
         return None
 
 
+class _KeptForLater(logging.Handler):
+    """Keeps the newest of Temporal's complaints about workflows, which tell why a worker does not stop."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: deque[str] = deque(maxlen=20)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name == "temporalio.worker._workflow":
+            self.lines.append(self.format(record))
+
+
 @pytest.fixture
-def quiet() -> Iterator[None]:
-    """Everything that goes wrong here is meant to, so nobody wants to read it."""
-    logging.disable(logging.CRITICAL)
+def quiet() -> Iterator[_KeptForLater]:
+    """Everything that goes wrong here is meant to, so nobody wants to read it, unless a promise is broken."""
+    kept, root = _KeptForLater(), logging.getLogger("temporalio")
+    root.addHandler(kept)
+    root.propagate = False
     with structlog.testing.capture_logs():
-        yield
-    logging.disable(logging.NOTSET)
+        yield kept
+    root.propagate = True
+    root.removeHandler(kept)
 
 
 @pytest.fixture
-def chaos(tmp_path: Any, request: pytest.FixtureRequest, quiet: None) -> Iterator[Chaos]:
+def chaos(tmp_path: Any, request: pytest.FixtureRequest, quiet: _KeptForLater) -> Iterator[Chaos]:
     with asyncio.Runner() as runner:
         opened = universe(tmp_path)
         shared = runner.run(opened.__aenter__())
@@ -142,6 +157,8 @@ def chaos(tmp_path: Any, request: pytest.FixtureRequest, quiet: None) -> Iterato
         finally:
             runner.run(opened.__aexit__(None, None, None))
         print(f"\n{request.node.name}, seed {SEED}:\n{made.tally}")
+        if made.broken:
+            print("Temporal said last:", *quiet.lines, sep="\n")
 
 
 def test_a_run_of_our_own_always_ends_and_does_nothing_twice(chaos):

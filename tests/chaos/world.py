@@ -6,13 +6,14 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx2
 from sqlalchemy import Connection
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -296,10 +297,21 @@ class _Course:
 
     async def describe(self) -> str:
         """Say where a run stands that is stuck."""
-        description = await self._description()
-        pending = [str(activity).replace("\n", " ") for activity in description.raw_description.pending_activities]
-        status = description.typed_search_attributes.get(SEARCH_ATTRIBUTES[0])
-        return f"{self.outcome.run_id} is stuck as {status}; pending: {pending}; seen: {self.outcome.seen[-1:]}"
+        description, now = await self._description(), datetime.now(UTC)
+        history = await self._shared.client.get_workflow_handle(self.outcome.run_id).fetch_history()
+        newest = [
+            f"{(now - event.event_time.ToDatetime(UTC)).total_seconds():6.1f} s ago: {EventType.Name(event.event_type)}"
+            for event in history.events[-15:]
+        ]
+        facts = {
+            "status": description.typed_search_attributes.get(SEARCH_ATTRIBUTES[0]),
+            "worker": "none" if self._running is None else self._running,
+            "pending activities": description.raw_description.pending_activities,
+            "pending workflow task": description.raw_description.pending_workflow_task,
+            "seen": self.outcome.seen[-1:],
+            "history": "\n".join(["", *newest]),
+        }
+        return f"{self.outcome.run_id} is stuck.\n" + "\n".join(f"{name}: {fact}" for name, fact in facts.items())
 
     # --- the run
 

@@ -224,6 +224,12 @@ async def thread(client: AsyncOpenAI) -> Any:
 
 
 @pytest.fixture
+async def file_id(client: AsyncOpenAI) -> str:
+    """The id of a file that was uploaded."""
+    return (await client.files.create(file=("a.png", b"1"), purpose="vision")).id
+
+
+@pytest.fixture
 async def run(client: AsyncOpenAI, assistant: Any, thread: Any) -> Any:
     """A run that is queued."""
     return await client.beta.threads.runs.create(thread.id, assistant_id=assistant.id)

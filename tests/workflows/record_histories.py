@@ -43,7 +43,7 @@ async def record(temporal: Client, folder: Path) -> None:
         async with Database(f"sqlite:///{data}/lockstitch.db") as database:
             queue = f"histories-{uuid4()}"
             tools = ToolRegistry([weather])
-            [worker] = build_workers(temporal, Config(task_queue=queue), database, OfflineModel(), tools)
+            worker, *_ = build_workers(temporal, Config(task_queue=queue), database, OfflineModel(), tools)
             async with worker, Starter(temporal, task_queue=queue) as starter:
                 definitions = [*tools.definitions(), _definition("approve_refund")]
                 columns = {"model": "offline", "tools": definitions, "tool_resources": {}, "metadata": {}}

@@ -4,7 +4,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0005"
-down_revision = "0003"
+down_revision = "0004"
 
 
 def upgrade() -> None:
@@ -14,10 +14,12 @@ def upgrade() -> None:
     _make_files()
     _make_chunks()
     _make_index_of_words()
+    _index("files", "expires_at")
 
 
 def downgrade() -> None:
     """Drop the tables; the commands of runs move back."""
+    op.drop_index(op.f("ix_files_expires_at"), table_name="files")
     if _is_sqlite():
         op.execute("DROP TABLE vector_store_words")
     for table in ("vector_store_chunks", "vector_store_files", "vector_store_batches", "vector_stores"):
@@ -48,7 +50,7 @@ def _make_stores() -> None:
         "vector_stores",
         sa.Column("seq", _sequence(), nullable=False),
         sa.Column("id", sa.String(length=64), nullable=False),
-        sa.Column("project_id", sa.String(length=64), nullable=False),
+        sa.Column("project_id", sa.String(length=64), server_default="default", nullable=False),
         sa.Column("created_at", sa.Integer(), nullable=False),
         sa.Column("name", sa.Text(), nullable=True),
         sa.Column("description", sa.Text(), nullable=True),
