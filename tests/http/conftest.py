@@ -19,12 +19,16 @@ from lockstitch.activities.backends.local_turn import TurnWriter
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.http.app import build_app
 from lockstitch.assistants.http.services import Services
+from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.assistants.model.turn import ArgumentsDelta, CallStarted, ModelEvent, TextDelta, TurnFinished, Usage
 from lockstitch.assistants.store import event_log, runs, steps
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
+from lockstitch.config import Config
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
+from lockstitch.tools import ToolRegistry
+from lockstitch.worker import build_workers
 
 HEADERS = {"openai-beta": "assistants=v2"}
 SAID = (TextDelta("Hello"), TextDelta(" there"), TurnFinished("stop", Usage(prompt_tokens=7, completion_tokens=2)))
@@ -138,6 +142,19 @@ async def client(server: Server) -> AsyncIterator[AsyncOpenAI]:
     """The SDK, as programs use it."""
     async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="anything", max_retries=0) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+async def ingesting(temporal: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncOpenAI]:
+    """The SDK on a server of its own, with a real worker."""
+    queue = f"test-{uuid4()}"
+    async with AsyncExitStack() as stack:
+        folder = tmp_path_factory.mktemp("ingesting")
+        up = await stack.enter_async_context(running_server(temporal, folder, task_queue=queue))
+        parts = (temporal, Config(task_queue=queue), up.database, OfflineModel(), ToolRegistry())
+        for each in build_workers(*parts):
+            await stack.enter_async_context(each)
+        yield await stack.enter_async_context(AsyncOpenAI(base_url=f"{up.url}/v1", api_key="anything", max_retries=0))
 
 
 @pytest.fixture(scope="session")

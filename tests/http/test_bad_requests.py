@@ -41,7 +41,6 @@ BAD_BODIES = [
     ("/v1/assistants", {"model": "m", "response_format": {"type": "xml"}}, "Invalid value: 'xml'. Supported values are: 'text', 'json_object', and 'json_schema'.", "response_format.type", "invalid_value"),
     ("/v1/assistants", {"model": "m", "response_format": 5}, "Invalid type for 'response_format': expected one of a string or object, but got an integer instead.", "response_format", "invalid_type"),
     ("/v1/assistants", {"model": "m", "tool_resources": {"code_interpreter": {"file_ids": "f"}}}, "Invalid type for 'tool_resources.code_interpreter.file_ids': expected an array of strings, but got a string instead.", "tool_resources.code_interpreter.file_ids", "invalid_type"),
-    ("/v1/threads", {"tool_resources": {"file_search": {"vector_stores": [{}]}}}, "The tool 'file_search' is not available on this server; use function tools.", "tool_resources.file_search.vector_stores", "unsupported_tool"),
     ("/v1/threads", {"metadata": {"modified": True}}, "Invalid type for 'metadata.modified': expected a string, but got a boolean instead.", "metadata.modified", "invalid_type"),
     ("/v1/threads", {"metadata": {"k" * 65: "v"}}, "Invalid 'metadata': property name too long. Expected a property name with maximum length 64, but got one with length 65 instead.", "metadata", "string_above_max_length"),
     ("/v1/threads", {"metadata": {"k": "v" * 513}}, "Invalid 'metadata.k': string too long. Expected a string with maximum length 512, but got a string with length 513 instead.", "metadata.k", "string_above_max_length"),
@@ -66,7 +65,6 @@ BAD_BODIES = [
     (RUNS, {**A, "truncation_strategy": {"type": "last_messages"}}, "Invalid value for 'truncation_strategy': 'last_messages' needs the number of messages.", "truncation_strategy", "invalid_value"),
     (RUNS, {**A, "parallel_tool_calls": "yes"}, "Invalid type for 'parallel_tool_calls': expected a boolean, but got a string instead.", "parallel_tool_calls", "invalid_type"),
     ("/v1/threads/runs", {**A, "thread": {"foo": 1}}, "Unknown parameter: 'thread.foo'.", "thread.foo", "unknown_parameter"),
-    ("/v1/threads/runs", {**A, "tool_resources": {"file_search": {}}}, "The tool 'file_search' is not available on this server; use function tools.", "tool_resources.file_search", "unsupported_tool"),
     (f"{RUN}/submit_tool_outputs", {"tool_outputs": [{"output": "x"}]}, "Missing required parameter: 'tool_outputs[0].tool_call_id'.", "tool_outputs[0].tool_call_id", "missing_required_parameter"),
 ]  # fmt: skip
 

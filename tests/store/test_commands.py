@@ -9,7 +9,7 @@ from lockstitch.assistants.store import commands, runs
 
 async def waiting(store, older_than_seconds: float = 0, **options: int) -> list[str]:
     found = await store.read(commands.undelivered, older_than_seconds=older_than_seconds, **options)
-    return [f"{command['kind']} {command['run_id']}" for command in found]
+    return [f"{command['kind']} {command['subject_id']}" for command in found]
 
 
 async def test_commands_wait_oldest_first_and_so_many_at_most(store):

@@ -114,7 +114,7 @@ def _make_chunks() -> None:
         "vector_store_chunks",
         sa.Column("seq", _sequence(), nullable=False),
         sa.Column("vector_store_id", sa.String(length=64), nullable=False),
-        sa.Column("file_seq", sa.BigInteger(), nullable=False),
+        sa.Column("file_seq", _sequence(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("start", sa.Integer(), nullable=False),
         sa.Column("text", sa.Text(), nullable=False),
