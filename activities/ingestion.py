@@ -83,7 +83,7 @@ class IngestionActivities:
                 await self._fail(file, "server_error", f"The file could not be processed: {type(error).__name__}.")
         else:
             wanted = await self._database.write(
-                lambda connection: vector_store_files.complete(connection, file["seq"], chunks), long=True
+                lambda connection: vector_store_files.complete(connection, file, chunks), long=True
             )
             log.info("file_ingested" if wanted else "file_not_wanted", chunks=len(chunks))
 
@@ -110,4 +110,4 @@ class IngestionActivities:
 
     async def _fail(self, file: Row, code: str, message: str) -> None:
         last_error = {"code": code, "message": message}
-        await self._database.write(lambda connection: vector_store_files.fail(connection, file["seq"], last_error))
+        await self._database.write(lambda connection: vector_store_files.fail(connection, file, last_error))

@@ -32,15 +32,15 @@ class _Segment:
     tokens: int
 
 
-def chunks_of(text: str, strategy: Mapping[str, Any]) -> list[Chunk]:
+def chunks_of(text: str, strategy: Mapping[str, Any], *, max_tokens: int = MAX_TOKENS) -> list[Chunk]:
     """Divide a text at the ends of lines and sentences, or between words where those are long.
 
     ``strategy`` is a static chunking strategy of the API: no chunk has more tokens than it says, and no two that follow
-    each other have more in common than it says. Raises `FileRefused` for a text with too many tokens.
+    each other have more in common than it says. Raises `FileRefused` for a text with more than ``max_tokens``.
     """
     limits = strategy["static"]
     most, overlap = limits["max_chunk_size_tokens"], limits["chunk_overlap_tokens"]
-    segments = list(_segments(text, most // _SEGMENTS_PER_CHUNK))
+    segments = list(_segments(text, most // _SEGMENTS_PER_CHUNK, max_tokens))
     chunks, first = [], 0
     while first < len(segments):
         end, size = first, 0
@@ -68,13 +68,13 @@ def _chunk(segments: list[_Segment]) -> Chunk:
     return Chunk(segments[0].start, text, words_of(text))
 
 
-def _segments(text: str, most: int) -> Iterator[_Segment]:
+def _segments(text: str, most: int, max_tokens: int) -> Iterator[_Segment]:
     start = total = 0
     for found in _SEGMENT.finditer(text):
         for piece, tokens in _pieces(found[0], most):
             total += tokens
-            if total > MAX_TOKENS:
-                raise FileRefused("invalid_file", f"The file has more than {MAX_TOKENS} tokens.")
+            if total > max_tokens:
+                raise FileRefused("invalid_file", f"The file has more than {max_tokens} tokens.")
             yield _Segment(start, piece, tokens)
             start += len(piece)
 

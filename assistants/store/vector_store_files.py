@@ -262,15 +262,16 @@ def begin_next(connection: Connection, ingestion_id: str, lane: int, lanes: int)
     """
     columns = vector_store_files.c
     waiting = (columns.ingestion_id == ingestion_id, columns.status == "in_progress", columns.seq % lanes == lane)
-    query = select(columns.seq, columns.attempts).where(*waiting).order_by(columns.seq).limit(1)
-    while (found := connection.execute(query).first()) is not None:
-        if found.attempts < MAX_ATTEMPTS:
-            return _change_waiting(connection, found.seq, {"attempts": found.attempts + 1})
-        fail(connection, found.seq, _GAVE_UP)
+    query = select(vector_store_files).where(*waiting).order_by(columns.seq).limit(1)
+    while found := rows.fetch(connection, query):
+        [file] = found
+        if file["attempts"] < MAX_ATTEMPTS:
+            return _change_waiting(connection, file, {"attempts": file["attempts"] + 1})
+        fail(connection, file, _GAVE_UP)
     return None
 
 
-def complete(connection: Connection, seq: int, chunks: Sequence[Chunk]) -> bool:
+def complete(connection: Connection, file: Row, chunks: Sequence[Chunk]) -> bool:
     """Put a file's text into its store; ``False`` where it is not wanted any more, and nothing is stored."""
     values = {
         "status": "completed",
@@ -278,10 +279,9 @@ def complete(connection: Connection, seq: int, chunks: Sequence[Chunk]) -> bool:
         "chunk_count": len(chunks),
         "word_count": sum(len(chunk.words) for chunk in chunks),
     }
-    row = _change_waiting(connection, seq, values)
-    if row is None:
+    if _change_waiting(connection, file, values) is None:
         return False
-    rows.put(connection, vector_store_chunks, *_chunk_rows(row, chunks))
+    rows.put(connection, vector_store_chunks, *_chunk_rows(file, chunks))
     return True
 
 
@@ -297,13 +297,15 @@ def _chunk_rows(file: Row, chunks: Sequence[Chunk]) -> Iterator[Row]:
         }
 
 
-def fail(connection: Connection, seq: int, last_error: Row) -> bool:
+def fail(connection: Connection, file: Row, last_error: Row) -> bool:
     """Say why a file is not in its store; ``False`` where it is not wanted any more."""
-    return _change_waiting(connection, seq, {"status": "failed", "last_error": last_error}) is not None
+    return _change_waiting(connection, file, {"status": "failed", "last_error": last_error}) is not None
 
 
-def _change_waiting(connection: Connection, seq: int, values: Row) -> Row | None:
-    return rows.change(connection, vector_store_files, {"seq": seq, "status": "in_progress"}, values)
+def _change_waiting(connection: Connection, file: Row, values: Row) -> Row | None:
+    # SQLite gives a free number away again, so the number alone may mean a file that was added later.
+    where = {"seq": file["seq"], "ingestion_id": file["ingestion_id"], "status": "in_progress"}
+    return rows.change(connection, vector_store_files, where, values)
 
 
 def stranded(connection: Connection, before: int, limit: int) -> list[Ingestion]:
