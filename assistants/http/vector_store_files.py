@@ -62,7 +62,12 @@ class VectorStoreFiles:
 
     async def retrieve(self, request: Request) -> JsonAnswer:
         """Return a file of the vector store."""
-        return _file_answer(await self._get(request))
+        store_id, file_id = path_id(request, "vector_store_id"), request.path_params["file_id"]
+        project = project_of(request)
+        row = await self._database.read(
+            lambda connection: vector_store_files.get(connection, store_id, file_id, project=project)
+        )
+        return _file_answer(row)
 
     async def list_page(self, request: Request) -> JsonAnswer:
         """Return a page of the vector store's files, of one status only where ``filter`` is given."""
@@ -95,16 +100,12 @@ class VectorStoreFiles:
 
     async def content(self, request: Request) -> JsonAnswer:
         """Return the text of a file, as it was parsed."""
-        row = await self._get(request)
-        text = await self._database.read(lambda connection: vector_store_files.text_of(connection, row))
-        return JsonAnswer(objects.file_content(text))
-
-    async def _get(self, request: Request) -> Row:
         store_id, file_id = path_id(request, "vector_store_id"), request.path_params["file_id"]
         project = project_of(request)
-        return await self._database.read(
-            lambda connection: vector_store_files.get(connection, store_id, file_id, project=project)
+        text = await self._database.read(
+            lambda connection: vector_store_files.text_of(connection, store_id, file_id, project=project)
         )
+        return JsonAnswer(objects.file_content(text))
 
 
 def status_filter(request: Request) -> str | None:

@@ -147,8 +147,9 @@ def remove(connection: Connection, vector_store_id: str, file_id: str, *, projec
     rows.remove(connection, vector_store_files, seq=row["seq"])
 
 
-def text_of(connection: Connection, file: Row) -> str:
-    """Return the text of a file of a store; empty until its ingestion is through."""
+def text_of(connection: Connection, vector_store_id: str, file_id: str, *, project: str | None = None) -> str:
+    """Return the text of a file of a store; empty until its ingestion is through. Raises `ApiError` (404)."""
+    file = get(connection, vector_store_id, file_id, project=project)
     whole, end = [], 0
     for chunk in rows.find(connection, vector_store_chunks, "position", file_seq=file["seq"]):
         whole.append(chunk["text"][max(end - chunk["start"], 0) :])

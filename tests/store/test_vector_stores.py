@@ -87,7 +87,7 @@ async def test_the_text_of_a_file_is_whole_again(store, vector_store, batch_of):
     file = await store.write(vector_store_files.begin_next, await batch_of(1), 0, 1)
     await store.write(vector_store_files.complete, file, CHUNKS)
 
-    assert await store.read(vector_store_files.text_of, file) == "Apples are red. Yes."
+    assert await store.read(vector_store_files.text_of, vector_store, file["id"]) == "Apples are red. Yes."
 
 
 async def test_lanes_share_the_files_out(store, batch_of):
