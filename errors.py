@@ -9,6 +9,7 @@
     |-- ProcessFailed            a process that was started did not come up
     |-- TemporalUnreachable      no Temporal server answers at the address
     |-- StoreUnavailable         the database cannot be opened or written
+    |-- ImportRefused            saved objects that cannot be imported
     |-- ModelScriptInvalid       a model script that cannot be read
     |-- FaultInvalid             a fault for the testing server that cannot be read
     |-- ToolError
@@ -27,6 +28,9 @@
     |-- EscalationNotFound       no run asks this
     |-- DecisionRefused          a decision that cannot be taken, such as the second one
     |-- NoWorker                 no worker took something that only a worker can take
+    |-- KeysMissing              others could reach the server, and there is no key to ask for
+    |-- KeyNotFound              no key has this id
+    |-- ProjectNotFound          no project has this name
     |-- WriterFenced             a newer attempt has taken over this run's event log
     |-- FileRefused              a file of a vector store that cannot be read or has no text
     |-- WebhookError
@@ -40,7 +44,7 @@
     `-- ApiError                 a request that the Assistants API answers with an error object
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
@@ -101,6 +105,14 @@ class StoreUnavailable(LockstitchError):
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"The database {url} cannot be used: {reason}")
         self.url = url
+
+
+class ImportRefused(LockstitchError):
+    """Saved objects that cannot be imported; nothing of them was stored."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("Nothing was imported.\n" + "\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class ModelScriptInvalid(LockstitchError):
@@ -260,6 +272,33 @@ class NoWorker(LockstitchError):
             "and decide again if it is still open."
         )
         self.run_id = run_id
+
+
+class KeysMissing(LockstitchError):
+    """Others could reach the server, and no key was ever created that it could ask them for."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"The HTTP server would listen on {host}, where others reach it, and no key exists yet; create one with "
+            "`lockstitch keys create --project NAME`, or set LOCKSTITCH_HOST=127.0.0.1."
+        )
+        self.host = host
+
+
+class KeyNotFound(LockstitchError):
+    """No key has this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"No key has the id '{key_id}'; `lockstitch keys list` shows them.")
+        self.key_id = key_id
+
+
+class ProjectNotFound(LockstitchError):
+    """No project has this name."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(f"No project is named '{project}'; a project begins with its first key.")
+        self.project = project
 
 
 class WriterFenced(LockstitchError):

@@ -1,7 +1,7 @@
 """Assistants: create, retrieve, list, modify, delete."""
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
@@ -15,15 +15,15 @@ from lockstitch.assistants.http.ids import path_id
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.tool_resources import NewToolResources, ToolResources, settle
-from lockstitch.assistants.store import assistants
+from lockstitch.assistants.store import answerers, assistants
 from lockstitch.assistants.store.rows import Row
-from lockstitch.starter.contract import Metadata, ResponseFormat, ToolParam
+from lockstitch.starter.contract import Metadata, ReasoningEffort, ResponseFormat, ToolParam
 
 
 class ModifiedAssistant(BaseModel):
     """What can be changed about an assistant."""
 
-    model: Annotated[str, Field(min_length=1)] | None = None
+    model: Annotated[str, Field(min_length=1)] = ""
     name: Annotated[str, Field(max_length=256)] | None = None
     description: Annotated[str, Field(max_length=512)] | None = None
     instructions: Annotated[str, Field(max_length=256_000)] | None = None
@@ -32,7 +32,7 @@ class ModifiedAssistant(BaseModel):
     metadata: Metadata | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: ReasoningEffort | None = None
     response_format: ResponseFormat | None = None
 
 
@@ -109,11 +109,9 @@ class Assistants:
 
 
 def _columns(assistant: ModifiedAssistant) -> dict[str, Any]:
-    values = stored(
+    answerers.check_metadata(assistant.metadata)
+    return stored(
         assistant,
         tools=objects.tools(assistant.tools or ()),
         metadata=assistant.metadata or {},
     )
-    if assistant.model is None:  # there is always one
-        values.pop("model", None)
-    return values

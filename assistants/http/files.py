@@ -21,11 +21,11 @@ from lockstitch.assistants.store.rows import Row
 from lockstitch.starter.identifiers import new_file_id
 
 PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
+SHORTEST_LIFE = 3600
+LONGEST_LIFE = 30 * 24 * 3600
+"""Seconds after its creation in which a file may expire."""
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 MAX_LIMIT = 10_000
-
-BATCH_LIFETIME_SECONDS = 2_592_000
-"""Files for batches expire by themselves (Assistants API); others stay until they are deleted."""
 
 # Clients send an object in a form as fields with such names.
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
@@ -112,11 +112,11 @@ async def _read_form(request: Request) -> FormData:
 
 
 def _fields(form: FormData) -> tuple[UploadFile, str, int | None]:
-    """Return the file, its purpose, and in how many seconds it expires."""
+    """Return the file, its purpose, and after how many seconds it expires."""
     upload, purpose = form.get("file"), form.get("purpose")
     for name in form:
         if name not in ("file", "purpose", _ANCHOR, _SECONDS):
-            raise refusals.unknown_parameter(name)
+            raise refusals.unknown_parameter(_dotted(name))
     if not isinstance(upload, UploadFile):
         raise refusals.missing_parameter("file")
     if not isinstance(purpose, str):
@@ -129,14 +129,18 @@ def _fields(form: FormData) -> tuple[UploadFile, str, int | None]:
 def _lifetime(form: FormData, purpose: str) -> int | None:
     anchor, seconds = form.get(_ANCHOR), form.get(_SECONDS)
     if anchor is None and seconds is None:
-        return BATCH_LIFETIME_SECONDS if purpose == "batch" else None
-    if not isinstance(anchor, str):
-        raise refusals.missing_parameter("expires_after.anchor")
+        return LONGEST_LIFE if purpose == "batch" else None  # files for batches always expire (Assistants API)
+    for name, value in ((_ANCHOR, anchor), (_SECONDS, seconds)):
+        if not isinstance(value, str):
+            raise refusals.missing_parameter(_dotted(name))
     if anchor != "created_at":
-        raise refusals.unsupported_value("expires_after.anchor", anchor, ("created_at",))
-    if not isinstance(seconds, str):
-        raise refusals.missing_parameter("expires_after.seconds")
-    return parse_number("expires_after.seconds", seconds, at_least=3600, at_most=2_592_000)
+        raise refusals.unsupported_value(_dotted(_ANCHOR), anchor, ("created_at",))
+    return parse_number(_dotted(_SECONDS), str(seconds), at_least=SHORTEST_LIFE, at_most=LONGEST_LIFE)
+
+
+def _dotted(name: str) -> str:
+    """Return the name of a form's field as errors call it."""
+    return name.replace("[", ".").replace("]", "")
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -50,6 +50,7 @@ class RunEvents:
             raise refusals.no_run(run_id)
         if log.ended_at is not None and after >= log.ended_at:
             return ended_stream()
+        self._services.streams.admit(request)
         return event_stream(self._services.feed, run_id, after, ENDS)
 
     async def _owner_elsewhere(self, run_id: str) -> tuple[str, str | None]:

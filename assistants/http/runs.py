@@ -14,12 +14,14 @@ from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import read_body, stored
 from lockstitch.assistants.http.caller import project_of
 from lockstitch.assistants.http.ids import checked_id, path_id
+from lockstitch.assistants.http.include import check_include
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.sse import STOPS, event_stream
 from lockstitch.assistants.http.threads import NewThread, add_thread
 from lockstitch.assistants.http.tool_resources import ToolResources, settle
-from lockstitch.assistants.store import commands, event_log, files, runs
+from lockstitch.assistants.objects import Object
+from lockstitch.assistants.store import answerers, commands, event_log, files, projects, runs
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
 from lockstitch.assistants.store.runs import NewRun
@@ -47,6 +49,10 @@ _MODIFIABLE: tuple[RunStatus, ...] = (
     "incomplete",
     "expired",
 )
+
+
+_NOT_WITH_A_THREAD = ("additional_messages", "additional_instructions", "reasoning_effort")
+"""What a run can be given only on a thread that exists."""
 
 
 class CreatedRun(RunParameters):
@@ -86,8 +92,10 @@ class Runs:
     async def create(self, request: Request) -> Response:
         """Accept a run of the thread."""
         thread_id, project = path_id(request, "thread_id"), project_of(request)
+        check_include(request)
         body = await read_body(request, CreatedRun)
         checked_id("assistant_id", body.assistant_id)
+        self._admit(request, stream=body.stream)
         row = await self._services.accept(lambda connection: _create(connection, project, thread_id, body))
         return self._answer(row, stream=body.stream)
 
@@ -95,6 +103,10 @@ class Runs:
         """Accept a run together with its thread."""
         project, body = project_of(request), await read_body(request, CreatedThreadAndRun)
         checked_id("assistant_id", body.assistant_id)
+        for field in _NOT_WITH_A_THREAD:
+            if field in body.model_fields_set:
+                raise refusals.unknown_parameter(field)
+        self._admit(request, stream=body.stream)
 
         def create(connection: Connection) -> Row:
             now = int(time.time())
@@ -122,6 +134,7 @@ class Runs:
         """Change a run's metadata, unless it is being worked on."""
         thread_id, run_id, project = path_id(request, "thread_id"), path_id(request, "run_id"), project_of(request)
         body = await read_body(request, ModifiedRun)
+        answerers.check_metadata(body.metadata)
         values = stored(body, metadata=body.metadata or {})
 
         def change(connection: Connection) -> Row:
@@ -147,6 +160,7 @@ class Runs:
         """Accept the outputs that a run waits for; once they are stored, nothing that fails is told to the client."""
         thread_id, run_id, project = path_id(request, "thread_id"), path_id(request, "run_id"), project_of(request)
         body = await read_body(request, SubmittedOutputs)
+        self._admit(request, stream=body.stream)
 
         def submit(connection: Connection) -> tuple[Row, int]:
             seen = event_log.last_seq(connection, run_id)
@@ -158,6 +172,11 @@ class Runs:
 
         run, seen = await self._services.accept(submit)
         return self._answer(run, stream=body.stream, after=seen)
+
+    def _admit(self, request: Request, *, stream: bool | None) -> None:
+        """Refuse a stream that would be one too many before anything is accepted."""
+        if stream:
+            self._services.streams.admit(request)
 
     def _answer(self, run: Row, *, stream: bool | None, after: int = 0) -> Response:
         if stream:
@@ -171,7 +190,7 @@ def _create(
     thread_id: str,
     body: CreatedRun,
     leading_events: Sequence[NewEvent] = (),
-    tool_resources: objects.Object | None = None,
+    tool_resources: Object | None = None,
 ) -> Row:
     new = NewRun(
         new_id("run"),
@@ -180,6 +199,7 @@ def _create(
         body,
         int(time.time()),
         project=project,
+        handlers=projects.handlers(connection, project),
         tool_resources=tool_resources,
     )
     row = runs.create(connection, new, leading_events)

@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.http.open_streams import OpenStreams
 from lockstitch.assistants.store import commands
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
@@ -23,7 +24,7 @@ DELIVERY_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The store, what carries commands to the Temporal server, what asks that server, and what reads decision links."""
+    """The store, what carries commands to the Temporal server, what asks that server, and what belongs to requests."""
 
     database: Database
     feed: EventFeed
@@ -31,6 +32,7 @@ class Services:
     starter: Starter
     links: DecisionLinks | None = None
     """``None``: this server has no decision links."""
+    streams: OpenStreams = field(default_factory=OpenStreams)
 
     async def accept(self, unit: Callable[[Connection], T], *, long: bool = False) -> T:
         """Run ``unit`` as one transaction, deliver the commands that it wrote, and return its result.

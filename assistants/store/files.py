@@ -3,9 +3,10 @@
 Where a ``project`` is given, only what belongs to it exists.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Connection, Table, Text, cast, insert, select
+from sqlalchemy import ColumnElement, Connection, Table, Text, cast, insert, or_, select
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.store import rows
@@ -14,18 +15,32 @@ from lockstitch.assistants.store.schema import assistants, file_chunks, files, t
 
 CHUNK_BYTES = 1024 * 1024
 
+AT_ONCE = 20
+"""So many expired files make room for a new one, at most; housekeeping removes the rest."""
+
 
 def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
-    """Add a file with its content, which comes in pieces of at most `CHUNK_BYTES`."""
+    """Add a file with its content, which comes in pieces of at most `CHUNK_BYTES`.
+
+    Files that have expired make room for it.
+    """
+    remove_expired(connection, int(time.time()), AT_ONCE)
     row = rows.add(connection, files, {"status": "processed", "expires_at": None} | dict(values))
     for position, data in enumerate(chunks):
         connection.execute(insert(file_chunks).values(file_id=row["id"], position=position, data=data))
     return row
 
 
-def get(connection: Connection, file_id: str, *, project: str | None = None) -> Row:
-    """Return what is known of the file; raises `ApiError` (404)."""
+def find(connection: Connection, file_id: str, *, project: str | None = None) -> Row | None:
+    """Return what is known of the file, ``None`` where there is none, or none any more."""
     row = rows.get(connection, files, id=file_id, **rows.of_project(project))
+    expired = row is not None and row["expires_at"] is not None and row["expires_at"] <= int(time.time())
+    return None if expired else row
+
+
+def get(connection: Connection, file_id: str, *, project: str | None = None) -> Row:
+    """Return what is known of the file; raises `ApiError` (404), also where it has expired."""
+    row = find(connection, file_id, project=project)
     if row is None:
         raise refusals.no_file(file_id)
     return row
@@ -52,16 +67,17 @@ def content(connection: Connection, file_id: str, *, project: str | None = None)
 
 def listed(connection: Connection, cursor: PageCursor, purpose: str | None = None, *, project: str) -> Page:
     """Return a page of the project's files, of one purpose only where it is given."""
-    only = [] if purpose is None else [files.c.purpose == purpose]
+    only: list[ColumnElement[bool]] = [or_(files.c.expires_at.is_(None), files.c.expires_at > int(time.time()))]
+    if purpose is not None:
+        only.append(files.c.purpose == purpose)
     return rows.page(connection, files, cursor, [files.c.project_id == project], only)
 
 
 def delete(connection: Connection, file_id: str, *, project: str | None = None) -> None:
     """Delete the file and its content, and take it out of all vector stores and lists; raises `ApiError` (404)."""
-    if not rows.remove(connection, files, id=file_id, **rows.of_project(project)):
+    get(connection, file_id, project=project)
+    if not _delete(connection, file_id):
         raise refusals.no_file(file_id)
-    for table in (assistants, threads):
-        _take_out_of_lists(connection, table, file_id)
 
 
 def remove_expired(connection: Connection, now: int, limit: int) -> int:
@@ -69,8 +85,14 @@ def remove_expired(connection: Connection, now: int, limit: int) -> int:
     expired = select(files.c.id).where(files.c.expires_at <= now).order_by(files.c.expires_at).limit(limit)
     ids = list(connection.scalars(expired))
     for file_id in ids:
-        delete(connection, file_id)
+        _delete(connection, file_id)
     return len(ids)
+
+
+def _delete(connection: Connection, file_id: str) -> bool:
+    for table in (assistants, threads):
+        _take_out_of_lists(connection, table, file_id)
+    return rows.remove(connection, files, id=file_id)
 
 
 def _take_out_of_lists(connection: Connection, table: Table, file_id: str) -> None:

@@ -13,9 +13,10 @@ from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from lockstitch.assistants import objects, refusals
-from lockstitch.assistants.store import assistants, event_log, rows, steps, threads, tool_calls
+from lockstitch.assistants.store import answerers, assistants, event_log, rows, steps, threads, tool_calls
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.prepared import Prepared
+from lockstitch.assistants.store.projects import Handlers
 from lockstitch.assistants.store.rows import Page, PageCursor, Row
 from lockstitch.assistants.store.schema import ACTIVE_RUN, messages, runs
 from lockstitch.starter.contract import OPEN_STATUSES, RunParameters, RunStatus, ToolOutput
@@ -32,6 +33,7 @@ class NewRun:
     """A run to create; ``lifetime`` is in seconds, and says when the run expires.
 
     It belongs to its thread's project, and so must its assistant; where ``project`` is given, it has to be that one.
+    ``handlers`` are those that it may use; ``None`` means all. Without ``tool_resources``, it has its assistant's.
     """
 
     run_id: str
@@ -41,15 +43,15 @@ class NewRun:
     created_at: int
     lifetime: int = 600
     project: str | None = None
+    handlers: Handlers = None
     tool_resources: Row | None = None
-    """What the tools may use instead of what the assistant says."""
 
 
 def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEvent] = ()) -> Row:
     """Create a run in the status ``queued`` and begin its event log with ``leading_events``.
 
     Raises `ApiError` when the thread or the assistant is unknown, the thread has an active run, there is nothing to
-    run, or the run would need a built-in tool.
+    run, the run would need a built-in tool, or its metadata say in no known word who answers its calls.
     """
     project = threads.get(connection, new.thread_id, project=new.project)["project_id"]
     if active := threads.active_run_id(connection, new.thread_id):
@@ -84,11 +86,12 @@ def _run_values(new: NewRun, assistant: Row) -> dict[str, Any]:
         "thread_id": new.thread_id,
         "assistant_id": new.assistant_id,
         "project_id": assistant["project_id"],
+        "handlers": answerers.handlers_of(parameters.metadata, assistant["metadata"], new.handlers),
         "created_at": new.created_at,
         "expires_at": new.created_at + new.lifetime,
         "status": "queued",
         "instructions": "\n".join(parts),
-        "tool_resources": assistant["tool_resources"] if new.tool_resources is None else new.tool_resources,
+        "tool_resources": new.tool_resources or assistant["tool_resources"],
         "metadata": parameters.metadata or {},
         "max_prompt_tokens": parameters.max_prompt_tokens,
         "max_completion_tokens": parameters.max_completion_tokens,
@@ -170,7 +173,7 @@ def submit_outputs(
     queued = change(connection, run_id, when=["requires_action"], values={"status": "queued", "required_action": None})
     if queued is None:
         raise refusals.outputs_not_accepted(find_status(connection, run_id))
-    finished = [] if tool_calls.unanswered(connection, run_id) else _complete_tool_step(connection, run_id, now)
+    finished = [] if tool_calls.unanswered(connection, run_id) else _complete_tool_step(connection, queued, now)
     event_log.append(connection, run_id, [*finished, NewEvent("thread.run.queued", objects.run(queued))])
     return queued
 
@@ -179,18 +182,19 @@ def resume(connection: Connection, run_id: str, now: int) -> None:
     """Let a run whose calls all have outputs go on; one that goes on already is left as it is."""
     if tool_calls.unanswered(connection, run_id):
         return
-    events = _complete_tool_step(connection, run_id, now)
+    run = find(connection, run_id)
+    events = [] if run is None else _complete_tool_step(connection, run, now)
     values = {"status": "queued", "required_action": None}
     queued = change(connection, run_id, when=["requires_action"], values=values)
     events += [NewEvent("thread.run.queued", objects.run(queued))] if queued else []
     event_log.append(connection, run_id, events)
 
 
-def _complete_tool_step(connection: Connection, run_id: str, now: int) -> list[NewEvent]:
+def _complete_tool_step(connection: Connection, run: Row, now: int) -> list[NewEvent]:
     """Complete the open tool step, each of whose calls has an output, and return the event that tells it."""
     return [
-        steps.finish(connection, step, {"status": "completed", "completed_at": now})
-        for step in steps.open_steps(connection, run_id)
+        steps.finish(connection, run, step, {"status": "completed", "completed_at": now})
+        for step in steps.open_steps(connection, run["id"])
         if step["type"] == "tool_calls"
     ]
 
@@ -259,15 +263,15 @@ def end(connection: Connection, run_id: str, status: RunStatus, now: int, **valu
         return None
     fence = event_log.claim(connection, run_id)
     open_steps = steps.open_steps(connection, run_id)
-    events = close_steps(connection, open_steps, status, now, row["last_error"])
+    events = close_steps(connection, open_steps, row, status, now, row["last_error"])
     event_log.append(connection, run_id, [*events, NewEvent(f"thread.run.{status}", objects.run(row))], fence=fence)
     return row
 
 
 def close_steps(
-    connection: Connection, open_steps: Collection[Row], status: RunStatus, now: int, last_error: Any = None
+    connection: Connection, open_steps: Collection[Row], run: Row, status: RunStatus, now: int, last_error: Any = None
 ) -> list[NewEvent]:
-    """End steps that are in progress, and their messages, as a run that ends with ``status`` does."""
+    """End steps of ``run`` that are in progress, and their messages, as a run that ends with ``status`` does."""
     events = []
     for step in open_steps:
         if step["message_id"] is not None:
@@ -276,7 +280,7 @@ def close_steps(
         values = {"status": step_status, time_column: now}
         if step_status == "failed":
             values["last_error"] = last_error
-        events.append(steps.finish(connection, step, values))
+        events.append(steps.finish(connection, run, step, values))
     return events
 
 

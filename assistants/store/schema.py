@@ -44,6 +44,33 @@ def _project() -> Column[str]:
 FILE_IN_PROGRESS = text("status = 'in_progress'")
 ACTIVE_RUN = text("status IN ('queued', 'in_progress', 'requires_action', 'cancelling')")
 
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("created_at", Integer, nullable=False),
+    # The names of the handlers that its runs may use; null: every handler.
+    Column("handlers", _Json),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    # SHA-256 of the key, which itself is nowhere.
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    # How the key begins, so that people recognise it.
+    Column("prefix", String(32), nullable=False),
+    # Requests per minute; null: without a limit.
+    Column("rate_limit", Integer),
+    Column("created_at", Integer, nullable=False),
+    Column("last_used_at", Integer),
+    Column("revoked_at", Integer),
+)
+
 assistants = Table(
     "assistants",
     metadata,
@@ -133,6 +160,8 @@ runs = Table(
     Column("turns", Integer, nullable=False, server_default="0"),
     # Its thread's, kept here too so that looking for a run takes one query.
     _project(),
+    # The names of the handlers that may answer its calls, as it was when the run was accepted; null: every handler.
+    Column("handlers", _Json),
     Index(None, "thread_id", "seq"),
     Index(
         "uq_runs_one_active_per_thread",
