@@ -100,6 +100,13 @@ class Config:
         "How many seconds the endpoint may be silent before the turn is tried again.",
         numbers=(1, LARGEST_NUMBER),
     )
+    model_context_tokens: int = _setting(
+        "LOCKSTITCH_MODEL_CONTEXT_TOKENS",
+        0,
+        "How many tokens the model takes at once: longer threads are shortened. 0: as the model's name says, where it "
+        "is known.",
+        numbers=(0, 100_000_000),
+    )
     model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
     openai_api_key: str = _secret("OPENAI_API_KEY", "The key of the model endpoint.")
     openai_base_url: str = _setting("OPENAI_BASE_URL", OPENAI_URL, "The model endpoint.")

@@ -9,6 +9,7 @@
     |-- ProcessFailed            a process that was started did not come up
     |-- TemporalUnreachable      no Temporal server answers at the address
     |-- StoreUnavailable         the database cannot be opened or written
+    |-- ImportRefused            saved objects that cannot be imported
     |-- ModelScriptInvalid       a model script that cannot be read
     |-- FaultInvalid             a fault for the testing server that cannot be read
     |-- ToolError
@@ -42,7 +43,7 @@
     `-- ApiError                 a request that the Assistants API answers with an error object
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -103,6 +104,14 @@ class StoreUnavailable(LockstitchError):
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"The database {url} cannot be used: {reason}")
         self.url = url
+
+
+class ImportRefused(LockstitchError):
+    """Saved objects that cannot be imported; nothing of them was stored."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("Nothing was imported.\n" + "\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class ModelScriptInvalid(LockstitchError):

@@ -113,7 +113,8 @@ def build_workers(
 
     ``remote`` are the backends beside the one whose runs are our own.
     """
-    backends = {backend.name: backend for backend in (LocalBackend(database, model, tools), *remote)}
+    local = LocalBackend(database, model, tools, config.model_context_tokens or None)
+    backends = {backend.name: backend for backend in (local, *remote)}
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
     notify = NotificationActivities(database, _webhook(config), _decision_links(config)).deliver_notification

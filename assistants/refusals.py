@@ -197,6 +197,15 @@ def not_json() -> ApiError:
     )
 
 
+def unsupported_content_type(given: str, supported: str) -> ApiError:
+    """The body is of another media type than the operation takes."""
+    return ApiError(
+        f"Unsupported content type: '{given}'. This API method only accepts '{supported}' requests, but you specified "
+        f"the header 'Content-Type: {given}'. Please try again with a supported content type.",
+        code="unsupported_content_type",
+    )
+
+
 def not_multipart(problem: str) -> ApiError:
     """The body of an upload is not multipart/form-data."""
     return ApiError(f"Could not parse multipart form: {problem}")
@@ -251,6 +260,12 @@ def unsupported_value(param: str, value: object, supported: Sequence[str]) -> Ap
 def wrong_value(param: str, problem: str) -> ApiError:
     """A value that is wrong in a way that has no wording of its own."""
     return ApiError(f"Invalid value for '{param}': {problem}.", param=param, code="invalid_value")
+
+
+def wrong_url(param: str) -> ApiError:
+    """A text that is no URL."""
+    message = f"Invalid '{param}'. Expected a valid URL, but got a value with an invalid format."
+    return ApiError(message, param=param, code="invalid_value")
 
 
 def wrong_pattern(param: str, pattern: str) -> ApiError:

@@ -26,6 +26,7 @@ SET = {
     "LOCKSTITCH_MODEL": ("openai", "model", "openai"),
     "LOCKSTITCH_MODEL_API": ("chat", "model_api", "chat"),
     "LOCKSTITCH_MODEL_TIMEOUT_SECONDS": ("7", "model_timeout", timedelta(seconds=7)),
+    "LOCKSTITCH_MODEL_CONTEXT_TOKENS": ("8192", "model_context_tokens", 8192),
     "LOCKSTITCH_MODEL_SCRIPT": ("script.json", "model_script", "script.json"),
     "OPENAI_API_KEY": ("sk-1\n", "openai_api_key", "sk-1"),
     "OPENAI_BASE_URL": ("http://models/v1", "openai_base_url", "http://models/v1"),

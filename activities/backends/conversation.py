@@ -24,7 +24,8 @@ def read_turn(connection: Connection, run: Row, run_steps: Sequence[Row]) -> Mod
     """Return the next turn of the run with these steps: the thread so far, and the run's own tool rounds."""
     # A message whose step is open was written by an attempt that broke off, however whole it looks.
     broken = [step["message_id"] for step in run_steps if step["message_id"] and step["status"] == "in_progress"]
-    last = run["truncation_strategy"]["last_messages"]
+    truncation = run["truncation_strategy"]
+    last = truncation["last_messages"] if truncation["type"] == "last_messages" else None
     messages = threads.finished_messages(connection, run["thread_id"], last, without=broken)
     return ModelTurn(
         model=run["model"],
@@ -54,15 +55,19 @@ def _part(connection: Connection, project: str, part: Mapping[str, Any]) -> str 
             return ImagePart(part["image_url"]["url"], part["image_url"].get("detail", "auto"))
         case "image_file":
             image = part["image_file"]
-            return ImagePart(_data_url(connection, project, image["file_id"]), image.get("detail", "auto"))
+            return _stored_image(connection, project, image["file_id"], image.get("detail", "auto"))
+        case "refusal":
+            return str(part["refusal"])
         case other:
             raise ValueError(f"a message has content of the unknown type {other!r}")
 
 
-def _data_url(connection: Connection, project: str, file_id: str) -> str:
-    file = files.get(connection, file_id, project=project)
+def _stored_image(connection: Connection, project: str, file_id: str, detail: Any) -> str | ImagePart:
+    file = files.find(connection, file_id, project=project)
+    if file is None:  # deleted, or not imported with its thread; the rest of the thread is still worth an answer
+        return f"[The image {file_id} is not there any more.]"
     kind = mimetypes.guess_type(file["filename"])[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(files.content(connection, file_id)).decode()}"
+    return ImagePart(f"data:{kind};base64,{base64.b64encode(files.content(connection, file_id)).decode()}", detail)
 
 
 def _round(calls: list[Row]) -> ToolRound:

@@ -94,6 +94,7 @@ def _routes(services: Services) -> list[Route]:
         Route(_MESSAGE, messages.modify, methods=post),
         Route(_MESSAGE, messages.delete, methods=delete),
         Route("/threads", threads.create, methods=post),
+        Route("/threads", threads.list_page, methods=get),
         Route(_THREAD, threads.retrieve, methods=get),
         Route(_THREAD, threads.modify, methods=post),
         Route(_THREAD, threads.delete, methods=delete),

@@ -1,7 +1,7 @@
 """Assistants: create, retrieve, list, modify, delete."""
 
 import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
@@ -18,13 +18,13 @@ from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
 from lockstitch.assistants.store import answerers, assistants, files
 from lockstitch.assistants.store.rows import Row
-from lockstitch.starter.contract import Metadata, ResponseFormat, ToolParam
+from lockstitch.starter.contract import Metadata, ReasoningEffort, ResponseFormat, ToolParam
 
 
 class ModifiedAssistant(BaseModel):
     """What can be changed about an assistant."""
 
-    model: Annotated[str, Field(min_length=1)] | None = None
+    model: Annotated[str, Field(min_length=1)] = ""
     name: Annotated[str, Field(max_length=256)] | None = None
     description: Annotated[str, Field(max_length=512)] | None = None
     instructions: Annotated[str, Field(max_length=256_000)] | None = None
@@ -33,7 +33,7 @@ class ModifiedAssistant(BaseModel):
     metadata: Metadata | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: ReasoningEffort | None = None
     response_format: ResponseFormat | None = None
 
 
@@ -108,12 +108,9 @@ class Assistants:
 
 def _columns(assistant: ModifiedAssistant) -> dict[str, Any]:
     answerers.check_metadata(assistant.metadata)
-    values = stored(
+    return stored(
         assistant,
         tools=objects.tools(assistant.tools or ()),
         tool_resources=stored_resources(assistant.tool_resources),
         metadata=assistant.metadata or {},
     )
-    if assistant.model is None:  # there is always one
-        values.pop("model", None)
-    return values

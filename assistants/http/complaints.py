@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from lockstitch.assistants import refusals
 from lockstitch.errors import ApiError
+from lockstitch.starter import contract
 
 _Place = tuple[int | str, ...]
 
@@ -117,8 +118,6 @@ def _worded(problem: ErrorDetails) -> ApiError:
             return refusals.unsupported_value(f"{param}.type", context["tag"], _choices(context["expected_tags"]))
         case "literal_error":
             return _not_a_choice(param, given, context["expected"])
-        case "string_pattern_mismatch":
-            return refusals.wrong_pattern(param, context["pattern"])
     return _out_of_bounds(problem, param, context, given)
 
 
@@ -134,6 +133,17 @@ def _out_of_bounds(problem: ErrorDetails, param: str, context: dict[str, Any], g
             return refusals.above_maximum(param, *_bound(context["le"]), given)
         case "greater_than_equal":
             return refusals.below_minimum(param, *_bound(context["ge"]), given)
+    return _of_wrong_form(problem, param, context)
+
+
+def _of_wrong_form(problem: ErrorDetails, param: str, context: dict[str, Any]) -> ApiError:
+    match problem["type"]:
+        case contract.FIELD_MISSING:
+            return refusals.missing_parameter(f"{param}.{context['field']}")
+        case contract.URL_INVALID:
+            return refusals.wrong_url(param)
+        case "string_pattern_mismatch":
+            return refusals.wrong_pattern(param, context["pattern"])
         case "value_error":
             return refusals.wrong_value(param, str(context["error"]))
     return refusals.wrong_value(param, problem["msg"])

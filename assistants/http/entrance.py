@@ -1,5 +1,6 @@
 """What a request passes before its route is looked up: its path loses the prefix, and it says which API it means."""
 
+import re
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
@@ -8,7 +9,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lockstitch.assistants import refusals
 from lockstitch.assistants.http.answers import error_answer
 
-_PREFIXES = ("/v1", "/openai/v1", "/openai")
+# Azure's clients put the project before the path, some gateways the deployment.
+_PREFIX = re.compile(r"(/api/projects/[^/]+)?(/v1|/openai/v1|/openai/deployments/[^/]+|/openai)?(?=/)")
 _BETA_PATHS = ("/assistants", "/threads")
 
 
@@ -21,8 +23,8 @@ class Entrance:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request in."""
         if scope["type"] == "http":
-            path: str = scope["path"]
-            scope["root_path"] = next((prefix for prefix in _PREFIXES if path.startswith(f"{prefix}/")), "")
+            found = _PREFIX.match(scope["path"])
+            scope["root_path"] = found[0] if found else ""
         await self._app(scope, receive, send)
 
 

@@ -15,15 +15,19 @@ from lockstitch.assistants.http import ids
 from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import limited_stream
 from lockstitch.assistants.http.caller import project_of
-from lockstitch.assistants.http.pages import page_cursor
+from lockstitch.assistants.http.pages import page_cursor, parse_number
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.store import files
 from lockstitch.assistants.store.rows import Row
 from lockstitch.starter.identifiers import new_file_id
 
 PURPOSES = ("fine-tune", "assistants", "batch", "user_data", "vision", "evals")
+SHORTEST_LIFE = 3600
+LONGEST_LIFE = 30 * 24 * 3600
+"""Seconds after its creation in which a file may expire."""
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 MAX_LIMIT = 10_000
+_ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
 
 class Files:
@@ -36,11 +40,13 @@ class Files:
         """Add a file; its bytes go through a temporary file, so that memory does not have to hold them."""
         form = await _read_form(request)
         try:
-            upload, purpose = _fields(form)
+            upload, purpose, lifetime = _fields(form)
+            now = int(time.time())
             values = {
                 "id": new_file_id(),
                 "project_id": project_of(request),
-                "created_at": int(time.time()),
+                "created_at": now,
+                "expires_at": None if lifetime is None else now + lifetime,
                 "purpose": purpose,
                 "filename": upload.filename or "file",
                 "bytes": upload.size or 0,
@@ -104,18 +110,36 @@ async def _read_form(request: Request) -> FormData:
         raise refusals.not_multipart(error.message) from error
 
 
-def _fields(form: FormData) -> tuple[UploadFile, str]:
+def _fields(form: FormData) -> tuple[UploadFile, str, int | None]:
+    """Return the file, its purpose, and after how many seconds it expires."""
     upload, purpose = form.get("file"), form.get("purpose")
     for name in form:
-        if name not in ("file", "purpose"):
-            raise refusals.unknown_parameter(name)
+        if name not in ("file", "purpose", _ANCHOR, _SECONDS):
+            raise refusals.unknown_parameter(_dotted(name))
     if not isinstance(upload, UploadFile):
         raise refusals.missing_parameter("file")
     if not isinstance(purpose, str):
         raise refusals.missing_parameter("purpose")
     if purpose not in PURPOSES:
         raise refusals.wrong_purpose(purpose, PURPOSES)
-    return upload, purpose
+    return upload, purpose, _lifetime(form)
+
+
+def _lifetime(form: FormData) -> int | None:
+    anchor, seconds = form.get(_ANCHOR), form.get(_SECONDS)
+    if anchor is None and seconds is None:
+        return None
+    for name, value in ((_ANCHOR, anchor), (_SECONDS, seconds)):
+        if not isinstance(value, str):
+            raise refusals.missing_parameter(_dotted(name))
+    if anchor != "created_at":
+        raise refusals.unsupported_value(_dotted(_ANCHOR), anchor, ("created_at",))
+    return parse_number(_dotted(_SECONDS), str(seconds), at_least=SHORTEST_LIFE, at_most=LONGEST_LIFE)
+
+
+def _dotted(name: str) -> str:
+    """Return the name of a form's field as errors call it."""
+    return name.replace("[", ".").replace("]", "")
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

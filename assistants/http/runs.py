@@ -14,11 +14,13 @@ from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import read_body, stored
 from lockstitch.assistants.http.caller import project_of
 from lockstitch.assistants.http.ids import checked_id, path_id
+from lockstitch.assistants.http.include import check_include
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.sse import STOPS, event_stream
 from lockstitch.assistants.http.threads import NewThread, add_thread
-from lockstitch.assistants.http.tool_resources import ToolResources
+from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
+from lockstitch.assistants.objects import Object
 from lockstitch.assistants.store import answerers, event_log, files, projects, run_commands, runs
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
@@ -47,6 +49,10 @@ _MODIFIABLE: tuple[RunStatus, ...] = (
     "incomplete",
     "expired",
 )
+
+
+_NOT_WITH_A_THREAD = ("additional_messages", "additional_instructions", "reasoning_effort")
+"""What a run can be given only on a thread that exists."""
 
 
 class CreatedRun(RunParameters):
@@ -86,6 +92,7 @@ class Runs:
     async def create(self, request: Request) -> Response:
         """Accept a run of the thread."""
         thread_id, project = path_id(request, "thread_id"), project_of(request)
+        check_include(request)
         body = await read_body(request, CreatedRun)
         checked_id("assistant_id", body.assistant_id)
         self._admit(request, stream=body.stream)
@@ -96,14 +103,17 @@ class Runs:
         """Accept a run together with its thread."""
         project, body = project_of(request), await read_body(request, CreatedThreadAndRun)
         checked_id("assistant_id", body.assistant_id)
-        for tool in body.tool_resources.model_fields_set if body.tool_resources else ():
-            raise refusals.built_in_tool_unavailable(tool, f"tool_resources.{tool}")
+        for field in _NOT_WITH_A_THREAD:
+            if field in body.model_fields_set:
+                raise refusals.unknown_parameter(field)
         self._admit(request, stream=body.stream)
 
         def create(connection: Connection) -> tuple[Row, Row]:
             thread = add_thread(connection, project, body.thread or NewThread(), int(time.time()))
             created = NewEvent("thread.created", objects.thread(thread))
-            return _create(connection, project, thread["id"], body, [created])
+            resources = stored_resources(body.tool_resources)
+            files.check(connection, file_ids.of_resources(body.tool_resources), project=project)
+            return _create(connection, project, thread["id"], body, [created], resources)
 
         return self._answer(await self._services.accept(create), stream=body.stream)
 
@@ -173,11 +183,22 @@ class Runs:
 
 
 def _create(
-    connection: Connection, project: str, thread_id: str, body: CreatedRun, leading_events: Sequence[NewEvent] = ()
+    connection: Connection,
+    project: str,
+    thread_id: str,
+    body: CreatedRun,
+    leading_events: Sequence[NewEvent] = (),
+    tool_resources: Object | None = None,
 ) -> tuple[Row, Row]:
-    handlers = projects.handlers(connection, project)
     new = NewRun(
-        new_id("run"), thread_id, body.assistant_id, body, int(time.time()), project=project, handlers=handlers
+        new_id("run"),
+        thread_id,
+        body.assistant_id,
+        body,
+        int(time.time()),
+        project=project,
+        handlers=projects.handlers(connection, project),
+        tool_resources=tool_resources,
     )
     row = runs.create(connection, new, leading_events)
     files.check(connection, file_ids.of_messages(body.additional_messages), project=project)

@@ -7,6 +7,7 @@ from lockstitch.assistants import objects
 from lockstitch.assistants.http.answers import JsonAnswer
 from lockstitch.assistants.http.caller import project_of
 from lockstitch.assistants.http.ids import path_id
+from lockstitch.assistants.http.include import check_include
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.store import runs, steps, tool_calls
@@ -22,6 +23,7 @@ class Steps:
         """Return a step."""
         thread_id, run_id, project = path_id(request, "thread_id"), path_id(request, "run_id"), project_of(request)
         step_id = path_id(request, "step_id")
+        check_include(request)
 
         def read(connection: Connection) -> objects.Object:
             step = steps.get(connection, runs.get(connection, thread_id, run_id, project=project), step_id)
@@ -33,6 +35,7 @@ class Steps:
         """Return a page of the run's steps."""
         thread_id, run_id, project = path_id(request, "thread_id"), path_id(request, "run_id"), project_of(request)
         cursor = page_cursor(request, "step")
+        check_include(request)
 
         def read(connection: Connection) -> objects.Object:
             page = steps.listed(connection, runs.get(connection, thread_id, run_id, project=project), cursor)

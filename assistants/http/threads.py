@@ -1,4 +1,4 @@
-"""Threads: create, retrieve, modify, delete."""
+"""Threads: create, retrieve, list, modify, delete."""
 
 import time
 
@@ -8,10 +8,11 @@ from starlette.requests import Request
 
 from lockstitch.assistants import objects
 from lockstitch.assistants.http import file_ids
-from lockstitch.assistants.http.answers import JsonAnswer
+from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import read_body, stored
 from lockstitch.assistants.http.caller import project_of
 from lockstitch.assistants.http.ids import path_id
+from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
 from lockstitch.assistants.store import files, run_commands, runs, threads
@@ -50,6 +51,12 @@ class Threads:
         thread_id, project = path_id(request, "thread_id"), project_of(request)
         row = await self._database.read(lambda connection: threads.get(connection, thread_id, project=project))
         return JsonAnswer(objects.thread(row))
+
+    async def list_page(self, request: Request) -> JsonAnswer:
+        """Return a page of the threads; Azure has this operation, the published description has not."""
+        cursor, project = page_cursor(request, "thread"), project_of(request)
+        page = await self._database.read(lambda connection: threads.listed(connection, cursor, project=project))
+        return page_answer(page, objects.thread)
 
     async def modify(self, request: Request) -> JsonAnswer:
         """Change what the body names, and nothing else."""

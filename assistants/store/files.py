@@ -3,9 +3,10 @@
 Where a ``project`` is given, only what belongs to it exists.
 """
 
+import time
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, or_, select
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.store import rows
@@ -16,16 +17,27 @@ CHUNK_BYTES = 1024 * 1024
 
 
 def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
-    """Add a file with its content, which comes in pieces of at most `CHUNK_BYTES`."""
+    """Add a file with its content, which comes in pieces of at most `CHUNK_BYTES`.
+
+    Files that have expired make room for it.
+    """
+    connection.execute(files.delete().where(files.c.expires_at <= int(time.time())))
     row = rows.add(connection, files, {"status": "processed", "expires_at": None} | dict(values))
     for position, data in enumerate(chunks):
         connection.execute(insert(file_chunks).values(file_id=row["id"], position=position, data=data))
     return row
 
 
-def get(connection: Connection, file_id: str, *, project: str | None = None) -> Row:
-    """Return what is known of the file; raises `ApiError` (404)."""
+def find(connection: Connection, file_id: str, *, project: str | None = None) -> Row | None:
+    """Return what is known of the file, ``None`` where there is none, or none any more."""
     row = rows.get(connection, files, id=file_id, **rows.of_project(project))
+    expired = row is not None and row["expires_at"] is not None and row["expires_at"] <= int(time.time())
+    return None if expired else row
+
+
+def get(connection: Connection, file_id: str, *, project: str | None = None) -> Row:
+    """Return what is known of the file; raises `ApiError` (404), also where it has expired."""
+    row = find(connection, file_id, project=project)
     if row is None:
         raise refusals.no_file(file_id)
     return row
@@ -52,11 +64,14 @@ def content(connection: Connection, file_id: str, *, project: str | None = None)
 
 def listed(connection: Connection, cursor: PageCursor, purpose: str | None = None, *, project: str) -> Page:
     """Return a page of the project's files, of one purpose only where it is given."""
-    only = [] if purpose is None else [files.c.purpose == purpose]
+    only: list[ColumnElement[bool]] = [or_(files.c.expires_at.is_(None), files.c.expires_at > int(time.time()))]
+    if purpose is not None:
+        only.append(files.c.purpose == purpose)
     return rows.page(connection, files, cursor, [files.c.project_id == project], only)
 
 
 def delete(connection: Connection, file_id: str, *, project: str | None = None) -> None:
     """Delete the file and its content; raises `ApiError` (404)."""
+    get(connection, file_id, project=project)
     if not rows.remove(connection, files, id=file_id, **rows.of_project(project)):
         raise refusals.no_file(file_id)

@@ -33,7 +33,7 @@ class NewRun:
     """A run to create; ``lifetime`` is in seconds, and says when the run expires.
 
     It belongs to its thread's project, and so must its assistant; where ``project`` is given, it has to be that one.
-    ``handlers`` are those that it may use; ``None`` means all.
+    ``handlers`` are those that it may use; ``None`` means all. Without ``tool_resources``, it has its assistant's.
     """
 
     run_id: str
@@ -44,6 +44,7 @@ class NewRun:
     lifetime: int = 600
     project: str | None = None
     handlers: Handlers = None
+    tool_resources: Row | None = None
 
 
 def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEvent] = ()) -> Row:
@@ -90,7 +91,7 @@ def _run_values(new: NewRun, assistant: Row) -> dict[str, Any]:
         "expires_at": new.created_at + new.lifetime,
         "status": "queued",
         "instructions": "\n".join(parts),
-        "tool_resources": assistant["tool_resources"],
+        "tool_resources": new.tool_resources or assistant["tool_resources"],
         "metadata": parameters.metadata or {},
         "max_prompt_tokens": parameters.max_prompt_tokens,
         "max_completion_tokens": parameters.max_completion_tokens,
@@ -172,7 +173,7 @@ def submit_outputs(
     queued = change(connection, run_id, when=["requires_action"], values={"status": "queued", "required_action": None})
     if queued is None:
         raise refusals.outputs_not_accepted(find_status(connection, run_id))
-    finished = [] if tool_calls.unanswered(connection, run_id) else _complete_tool_step(connection, run_id, now)
+    finished = [] if tool_calls.unanswered(connection, run_id) else _complete_tool_step(connection, queued, now)
     event_log.append(connection, run_id, [*finished, NewEvent("thread.run.queued", objects.run(queued))])
     return queued
 
@@ -181,18 +182,19 @@ def resume(connection: Connection, run_id: str, now: int) -> None:
     """Let a run whose calls all have outputs go on; one that goes on already is left as it is."""
     if tool_calls.unanswered(connection, run_id):
         return
-    events = _complete_tool_step(connection, run_id, now)
+    run = find(connection, run_id)
+    events = [] if run is None else _complete_tool_step(connection, run, now)
     values = {"status": "queued", "required_action": None}
     queued = change(connection, run_id, when=["requires_action"], values=values)
     events += [NewEvent("thread.run.queued", objects.run(queued))] if queued else []
     event_log.append(connection, run_id, events)
 
 
-def _complete_tool_step(connection: Connection, run_id: str, now: int) -> list[NewEvent]:
+def _complete_tool_step(connection: Connection, run: Row, now: int) -> list[NewEvent]:
     """Complete the open tool step, each of whose calls has an output, and return the event that tells it."""
     return [
-        steps.finish(connection, step, {"status": "completed", "completed_at": now})
-        for step in steps.open_steps(connection, run_id)
+        steps.finish(connection, run, step, {"status": "completed", "completed_at": now})
+        for step in steps.open_steps(connection, run["id"])
         if step["type"] == "tool_calls"
     ]
 
@@ -261,15 +263,15 @@ def end(connection: Connection, run_id: str, status: RunStatus, now: int, **valu
         return None
     fence = event_log.claim(connection, run_id)
     open_steps = steps.open_steps(connection, run_id)
-    events = close_steps(connection, open_steps, status, now, row["last_error"])
+    events = close_steps(connection, open_steps, row, status, now, row["last_error"])
     event_log.append(connection, run_id, [*events, NewEvent(f"thread.run.{status}", objects.run(row))], fence=fence)
     return row
 
 
 def close_steps(
-    connection: Connection, open_steps: Collection[Row], status: RunStatus, now: int, last_error: Any = None
+    connection: Connection, open_steps: Collection[Row], run: Row, status: RunStatus, now: int, last_error: Any = None
 ) -> list[NewEvent]:
-    """End steps that are in progress, and their messages, as a run that ends with ``status`` does."""
+    """End steps of ``run`` that are in progress, and their messages, as a run that ends with ``status`` does."""
     events = []
     for step in open_steps:
         if step["message_id"] is not None:
@@ -278,7 +280,7 @@ def close_steps(
         values = {"status": step_status, time_column: now}
         if step_status == "failed":
             values["last_error"] = last_error
-        events.append(steps.finish(connection, step, values))
+        events.append(steps.finish(connection, run, step, values))
     return events
 
 

@@ -54,6 +54,11 @@ def get(connection: Connection, thread_id: str, *, project: str | None = None) -
     return row
 
 
+def listed(connection: Connection, cursor: PageCursor, *, project: str) -> Page:
+    """Return a page of the project's threads."""
+    return rows.page(connection, threads, cursor, [threads.c.project_id == project])
+
+
 def change(connection: Connection, thread_id: str, values: Row, *, project: str | None = None) -> Row:
     """Write new values into a thread and return it; raises `ApiError` (404)."""
     where = {"id": thread_id, **rows.of_project(project)}

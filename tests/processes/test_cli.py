@@ -227,3 +227,26 @@ async def test_the_starter_is_usable_from_any_folder(tmp_path, monkeypatch):
 
     assert (code, err) == (0, "")
     assert json.loads(out)["name"] == "ping"
+
+
+async def test_saved_objects_are_imported_and_counted(tmp_path):
+    saved = tmp_path / "saved.jsonl"
+    assistant = {"object": "assistant", "id": "asst_saved", "created_at": 1730000000, "model": "gpt-4o"}
+    saved.write_text(json.dumps(assistant) + "\n")
+    database = {"LOCKSTITCH_DATABASE_URL": f"sqlite:///{tmp_path / 'lockstitch.db'}"}
+
+    assert (await lockstitch("import", str(saved), "--dry-run", **database))[0] == 0
+    code, out, _ = await lockstitch("import", str(saved), "--json", **database)
+
+    assert code == 0
+    assert json.loads(out) == {"added": {"assistants": 1}, "there_before": {}, "missing_files": []}
+
+
+async def test_what_cannot_be_imported_is_told_on_standard_error(tmp_path):
+    saved = tmp_path / "saved.jsonl"
+    saved.write_text('{"id": "asst_saved"}\n')
+
+    code, out, err = await lockstitch("import", str(saved))
+
+    assert (code, out) == (1, "")
+    assert f"{saved}:1: there is no 'object'; 'object' is one of 'assistant', 'thread', 'thread.message'." in err
