@@ -156,7 +156,7 @@ def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
     for chatty in ("alembic", "httpx2", "httpcore2", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # At the level debug they log what they send and receive: messages, tool outputs, answers.
-    for indiscreet in ("openai", "sqlalchemy", "temporalio"):
+    for indiscreet in ("openai", "temporalio"):
         logging.getLogger(indiscreet).setLevel(max(logging.INFO, logging.getLogger().level))
 
 
