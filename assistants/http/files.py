@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from lockstitch.assistants import objects, refusals
+from lockstitch.assistants.http import ids
 from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import limited_stream
 from lockstitch.assistants.http.caller import project_of
@@ -72,7 +73,7 @@ class Files:
 
     async def delete(self, request: Request) -> JsonAnswer:
         """Delete a file."""
-        file_id, project = request.path_params["file_id"], project_of(request)
+        file_id, project = ids.file_id(request), project_of(request)
         await self._database.write(lambda connection: files.delete(connection, file_id, project=project), long=True)
         return JsonAnswer(objects.deleted(file_id, "file"))
 
@@ -86,7 +87,7 @@ class Files:
         return StreamingResponse(self._stored_chunks(row["id"]), media_type="application/octet-stream", headers=headers)
 
     async def _get(self, request: Request) -> Row:
-        file_id, project = request.path_params["file_id"], project_of(request)
+        file_id, project = ids.file_id(request), project_of(request)
         return await self._database.read(lambda connection: files.get(connection, file_id, project=project))
 
     async def _stored_chunks(self, file_id: str) -> AsyncIterator[bytes]:

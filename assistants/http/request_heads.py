@@ -27,15 +27,11 @@ class GuardedProtocol(HttpToolsProtocol):
     def __init__(self, *args: Any, **named: Any) -> None:
         super().__init__(*args, **named)
         self._timer: asyncio.TimerHandle | None = None
-        self._heads_expected = 0
-        self._expect_head()
-
-    def _expect_head(self) -> None:
-        self._heads_expected += 1
-        self._head_is_read = False
-        self._bytes_received = 0  # since then, whatever they are
-        self._bytes_of_head = 0  # as far as they are understood
         self._refusal: ApiError | None = None
+        self._in_head = False
+        self._ended_in_piece = False  # a request, in the piece that is being read
+        self._bytes_received = 0  # of this head, in pieces that have nothing else in them
+        self._bytes_understood = 0  # of this head
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first head."""
@@ -48,17 +44,22 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read on, and see what is left in the middle of a head."""
-        expected = self._heads_expected
+        """Read on, and see whether that ends in the middle of a head."""
+        self._ended_in_piece = False
         super().data_received(data)
-        # Where a request ended in this data, most of it may have been its body.
-        if self._head_is_read or self._heads_expected > expected or self.transport.is_closing():
+        if not self._in_head or self.transport.is_closing():
             return
-        self._bytes_received += len(data)
+        if not self._ended_in_piece:
+            self._bytes_received += len(data)
         if self._bytes_received > MAX_HEAD_BYTES:
             self._refuse(refusals.head_too_large(MAX_HEAD_BYTES))
         elif self._timer is None:
             self._begin_timer()
+
+    def on_message_begin(self) -> None:
+        """Begin with a head."""
+        self._in_head, self._bytes_received, self._bytes_understood = True, 0, 0
+        super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
@@ -72,22 +73,22 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin with the request."""
-        self._head_is_read = True
+        self._in_head = False
         self._end_timer()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Be ready for the next head."""
+        """End one request; what follows in the same piece belongs to the next."""
+        self._ended_in_piece = True
         super().on_message_complete()
-        self._expect_head()
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read."""
         self._refuse(self._refusal or refusals.not_http())
 
     def _count(self, *pieces: bytes) -> None:
-        self._bytes_of_head += sum(map(len, pieces))
-        if self._bytes_of_head > MAX_HEAD_BYTES:
+        self._bytes_understood += sum(map(len, pieces))
+        if self._bytes_understood > MAX_HEAD_BYTES:
             self._refusal = refusals.head_too_large(MAX_HEAD_BYTES)
             raise self._refusal  # the parser stops, and `send_400_response` follows
 
@@ -101,13 +102,14 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def _lose_patience(self) -> None:
         self._timer = None
-        if self._bytes_received:
+        if self._in_head:
             self._refuse(refusals.head_too_slow())
         else:
             self.transport.close()
 
     def _refuse(self, error: ApiError) -> None:
-        if not self.transport.is_closing() and (self.cycle is None or self.cycle.response_complete):
+        being_answered = self.cycle is not None and self.cycle.response_started and not self.cycle.response_complete
+        if not self.transport.is_closing() and not being_answered:
             body = to_json(error.body(), indent=2)
             head = (
                 f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\n"
