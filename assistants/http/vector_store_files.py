@@ -11,7 +11,7 @@ from lockstitch.assistants import vector_store_objects as objects
 from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import read_body
 from lockstitch.assistants.http.caller import project_of
-from lockstitch.assistants.http.ids import path_id
+from lockstitch.assistants.http.ids import could_be_id, path_id
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.vector_store_bodies import Attributes, ChunkingStrategy, stored_chunking
@@ -62,7 +62,7 @@ class VectorStoreFiles:
 
     async def retrieve(self, request: Request) -> JsonAnswer:
         """Return a file of the vector store."""
-        store_id, file_id = path_id(request, "vector_store_id"), request.path_params["file_id"]
+        store_id, file_id = _path_ids(request)
         project = project_of(request)
         row = await self._database.read(
             lambda connection: vector_store_files.get(connection, store_id, file_id, project=project)
@@ -80,7 +80,7 @@ class VectorStoreFiles:
 
     async def modify(self, request: Request) -> JsonAnswer:
         """Replace the attributes of a file."""
-        store_id, file_id = path_id(request, "vector_store_id"), request.path_params["file_id"]
+        store_id, file_id = _path_ids(request)
         project, body = project_of(request), await read_body(request, ModifiedVectorStoreFile)
         row = await self._database.write(
             lambda connection: vector_store_files.set_attributes(
@@ -91,7 +91,7 @@ class VectorStoreFiles:
 
     async def delete(self, request: Request) -> JsonAnswer:
         """Take a file out of the vector store; the file itself stays."""
-        store_id, file_id = path_id(request, "vector_store_id"), request.path_params["file_id"]
+        store_id, file_id = _path_ids(request)
         project = project_of(request)
         await self._database.write(
             lambda connection: vector_store_files.remove(connection, store_id, file_id, project=project), long=True
@@ -100,7 +100,7 @@ class VectorStoreFiles:
 
     async def content(self, request: Request) -> JsonAnswer:
         """Return the text of a file, as it was parsed."""
-        store_id, file_id = path_id(request, "vector_store_id"), request.path_params["file_id"]
+        store_id, file_id = _path_ids(request)
         project = project_of(request)
         text = await self._database.read(
             lambda connection: vector_store_files.text_of(connection, store_id, file_id, project=project)
@@ -114,6 +114,14 @@ def status_filter(request: Request) -> str | None:
     if status is not None and status not in STATUSES:
         raise refusals.unsupported_value("filter", status, STATUSES)
     return status
+
+
+def _path_ids(request: Request) -> tuple[str, str]:
+    """Return the ids of a store and a file in it; raises `ApiError` where they cannot be such."""
+    store_id, file_id = path_id(request, "vector_store_id"), request.path_params["file_id"]
+    if not could_be_id(file_id):
+        raise refusals.no_vector_store_file(file_id, store_id)
+    return store_id, file_id
 
 
 def _file_answer(row: Row) -> JsonAnswer:

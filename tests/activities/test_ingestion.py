@@ -150,16 +150,11 @@ async def test_a_database_that_is_away_is_no_fault_of_the_file(database, batch, 
 
 async def test_the_event_loop_goes_on_while_a_large_file_is_divided(batch, ingest, outcomes):
     """What parses and divides runs on a thread: others are served meanwhile."""
-    text = b"A sentence about apples, pears and plums. " * 60_000
-    batch_id, longest = await batch({"large.txt": text}), 0.0
+    batch_id, turns = await batch({"large.txt": b"A sentence about apples, pears and plums. " * 60_000}), 0
     ingesting = asyncio.create_task(ingest(batch_id))
-    loop = asyncio.get_running_loop()
-    ticks = 0
     while not ingesting.done():
-        before = loop.time()
-        await asyncio.sleep(0.001)
-        longest, ticks = max(longest, loop.time() - before), ticks + 1
+        await asyncio.sleep(0)
+        turns += 1
 
     assert (await outcomes())["large.txt"] == ("completed", None)
-    assert ticks > 20
-    assert longest < 1
+    assert turns > 100
