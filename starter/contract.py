@@ -353,7 +353,7 @@ class RunPolicy(BaseModel):
     max_rounds: Annotated[int, Field(ge=1)] = 100
     """Tool rounds after which the run fails: a model that never stops calling tools must not run for ever."""
 
-    upstream_attempts: Annotated[int, Field(ge=1)] = 6
+    upstream_attempts: Annotated[int, Field(ge=1)] = 10
     """How often a model turn is tried when the upstream fails in a way that may pass."""
 
     turn_timeout: Annotated[timedelta, Field(gt=timedelta(0))] = timedelta(minutes=10)

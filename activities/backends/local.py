@@ -19,7 +19,8 @@ from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, R
 from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.model.context_windows import context_window
 from lockstitch.assistants.model.turn import Model, ModelTurn
-from lockstitch.assistants.store import event_log, runs, steps, threads, tool_calls
+from lockstitch.assistants.store import assistants, event_log, runs, steps, threads, tool_calls
+from lockstitch.assistants.store.answerers import RunHandlers
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
@@ -74,7 +75,8 @@ class LocalBackend:
             return
         request, fits = await self._fitted(row, request)
         taken = {call.call_id for tool_round in request.rounds for call in tool_round.calls}
-        writer = TurnWriter(row, turn, handled=self._handled, taken=taken, broken=broken)
+        handled = RunHandlers(row, self._handled)
+        writer = TurnWriter(row, turn, handled=handled, taken=taken, broken=broken)
         yield writer.begin
         if request.max_completion_tokens == 0 or not fits:
             yield writer.out_of_tokens
@@ -90,7 +92,7 @@ class LocalBackend:
 
     async def retrieve(self, run: RunRef) -> RunStop:
         """Tell where the run stands."""
-        return await self._database.read(lambda connection: _stop(connection, run))
+        return await self._database.read(lambda connection: _stop(connection, run, self._handled))
 
     async def replace(self, run: RunRef, request: ThreadRunRequest, number: int, patience: Patience) -> RunRef:
         """Refuse: the runs here are our own, and none can vanish or hang."""
@@ -157,7 +159,8 @@ def _create(connection: Connection, run_id: str, request: ThreadRunRequest) -> R
     now = int(time.time())
     leading_events, thread_id = [], request.thread_id
     if thread_id is None:
-        thread = threads.create(connection, {"id": new_thread_id(run_id)}, now)
+        project = assistants.get(connection, request.assistant_id)["project_id"]
+        thread = threads.create(connection, {"id": new_thread_id(run_id), "project_id": project}, now)
         thread_id = thread["id"]
         leading_events.append(NewEvent("thread.created", objects.thread(thread)))
         for message in request.messages or ():
@@ -193,12 +196,12 @@ def _submit(
     runs.resume(connection, run_id, int(time.time()))
 
 
-def _stop(connection: Connection, run: RunRef) -> RunStop:
+def _stop(connection: Connection, run: RunRef, handled: Container[str]) -> RunStop:
     row = runs.find(connection, run.run_id)
     if row is None:
         return RunStop(run=run, status="cancelled", last_error=_DELETED)
     if row["status"] in OPEN_STATUSES:  # what the run wrote is told once, at its end: a history has to stay small
-        calls = _open_round(connection, row)
+        calls = _open_round(connection, row, RunHandlers(row, handled))
         return RunStop(
             run=_reference(row, run.tenant),
             status=row["status"],
@@ -219,11 +222,16 @@ def _stop(connection: Connection, run: RunRef) -> RunStop:
     )
 
 
-def _open_round(connection: Connection, run: Row) -> list[RequestedCall]:
+def _open_round(connection: Connection, run: Row, handled: RunHandlers) -> list[RequestedCall]:
     open_steps = [step["id"] for step in steps.open_steps(connection, run["id"]) if step["type"] == "tool_calls"]
     found = tool_calls.of_steps(connection, open_steps)
     return [
-        RequestedCall(call_id=call["call_id"], name=call["name"], outcome=call["outcome"])
+        RequestedCall(
+            call_id=call["call_id"],
+            name=call["name"],
+            outcome=call["outcome"],
+            client_answers=handled.is_for_client(call["name"]),
+        )
         for step_id in open_steps
         for call in found[step_id]
     ]

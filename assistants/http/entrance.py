@@ -1,4 +1,4 @@
-"""What a request passes before its route is looked up."""
+"""What a request passes before its route is looked up: its path loses the prefix, and it says which API it means."""
 
 import re
 
@@ -15,7 +15,7 @@ _BETA_PATHS = ("/assistants", "/threads")
 
 
 class Entrance:
-    """Takes the prefix off the path, and asks for the beta header where the API does."""
+    """Takes the prefix off the path."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -23,14 +23,31 @@ class Entrance:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request in."""
         if scope["type"] == "http":
-            path: str = scope["path"]
-            if (found := _PREFIX.match(path)) and found[0]:
-                scope["root_path"] = found[0]
-                path = path[found.end() :]
+            found = _PREFIX.match(scope["path"])
+            scope["root_path"] = found[0] if found else ""
+        await self._app(scope, receive, send)
+
+
+class BetaCheck:
+    """Asks for the beta header where the API does."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let one request in."""
+        if scope["type"] == "http":
+            path = path_of(scope)
             if path.startswith(_BETA_PATHS) and not _says_which_version(scope, path):
                 await error_answer(refusals.beta_header_missing())(scope, receive, send)
                 return
         await self._app(scope, receive, send)
+
+
+def path_of(scope: Scope) -> str:
+    """Return the path of a request that came through the `Entrance`, without its prefix."""
+    path: str = scope["path"]
+    return path[len(scope["root_path"]) :]
 
 
 def _says_which_version(scope: Scope, path: str) -> bool:

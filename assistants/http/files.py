@@ -11,8 +11,10 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from lockstitch.assistants import objects, refusals
+from lockstitch.assistants.http import ids
 from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import limited_stream
+from lockstitch.assistants.http.caller import project_of
 from lockstitch.assistants.http.pages import page_cursor, parse_number
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.store import files
@@ -25,6 +27,8 @@ LONGEST_LIFE = 30 * 24 * 3600
 """Seconds after its creation in which a file may expire."""
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 MAX_LIMIT = 10_000
+
+# Clients send an object in a form as fields with such names.
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
 
@@ -42,6 +46,7 @@ class Files:
             now = int(time.time())
             values = {
                 "id": new_file_id(),
+                "project_id": project_of(request),
                 "created_at": now,
                 "expires_at": None if lifetime is None else now + lifetime,
                 "purpose": purpose,
@@ -62,14 +67,14 @@ class Files:
     async def list_page(self, request: Request) -> JsonAnswer:
         """Return a page of the files, of one purpose only where ``purpose`` is given."""
         cursor = page_cursor(request, "file", default_limit=MAX_LIMIT, max_limit=MAX_LIMIT)
-        purpose = request.query_params.get("purpose") or None
-        page = await self._database.read(lambda connection: files.listed(connection, cursor, purpose))
+        project, purpose = project_of(request), request.query_params.get("purpose") or None
+        page = await self._database.read(lambda connection: files.listed(connection, cursor, purpose, project=project))
         return page_answer(page, objects.file)
 
     async def delete(self, request: Request) -> JsonAnswer:
         """Delete a file."""
-        file_id = request.path_params["file_id"]
-        await self._database.write(lambda connection: files.delete(connection, file_id), long=True)
+        file_id, project = ids.file_id(request), project_of(request)
+        await self._database.write(lambda connection: files.delete(connection, file_id, project=project), long=True)
         return JsonAnswer(objects.deleted(file_id, "file"))
 
     async def content(self, request: Request) -> Response:
@@ -82,8 +87,8 @@ class Files:
         return StreamingResponse(self._stored_chunks(row["id"]), media_type="application/octet-stream", headers=headers)
 
     async def _get(self, request: Request) -> Row:
-        file_id = request.path_params["file_id"]
-        return await self._database.read(lambda connection: files.get(connection, file_id))
+        file_id, project = ids.file_id(request), project_of(request)
+        return await self._database.read(lambda connection: files.get(connection, file_id, project=project))
 
     async def _stored_chunks(self, file_id: str) -> AsyncIterator[bytes]:
         position = 0
@@ -119,13 +124,13 @@ def _fields(form: FormData) -> tuple[UploadFile, str, int | None]:
         raise refusals.missing_parameter("purpose")
     if purpose not in PURPOSES:
         raise refusals.wrong_purpose(purpose, PURPOSES)
-    return upload, purpose, _lifetime(form)
+    return upload, purpose, _lifetime(form, purpose)
 
 
-def _lifetime(form: FormData) -> int | None:
+def _lifetime(form: FormData, purpose: str) -> int | None:
     anchor, seconds = form.get(_ANCHOR), form.get(_SECONDS)
     if anchor is None and seconds is None:
-        return None
+        return LONGEST_LIFE if purpose == "batch" else None  # files for batches always expire (Assistants API)
     for name, value in ((_ANCHOR, anchor), (_SECONDS, seconds)):
         if not isinstance(value, str):
             raise refusals.missing_parameter(_dotted(name))

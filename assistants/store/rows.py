@@ -140,16 +140,27 @@ def _delete(table: Table, conditions: tuple[_Condition, ...]) -> Prepared:
     return Prepared(delete(table).where(*_clauses(table, conditions)))
 
 
-def page(connection: Connection, table: Table, cursor: PageCursor, where: Iterable[ColumnElement[bool]] = ()) -> Page:
-    """Return the rows that ``cursor`` asks for.
+def of_project(project: str | None) -> dict[str, str]:
+    """Return the condition that a row belongs to the project; ``None`` stands for every project."""
+    return {} if project is None else {"project_id": project}
+
+
+def page(
+    connection: Connection,
+    table: Table,
+    cursor: PageCursor,
+    of: Collection[ColumnElement[bool]] = (),
+    only: Iterable[ColumnElement[bool]] = (),
+) -> Page:
+    """Return the rows that ``cursor`` asks for, of the list whose rows ``of`` describes, and ``only`` such.
 
     The cursor's ids are places in the order of creation (``seq``), so rows that are added meanwhile move
-    nothing. An id that is not in the table leads to an empty page.
+    nothing. An id that is not in the list leads to an empty page.
     """
-    query = select(table).where(*where)
+    query = select(table).where(*of, *only)
     for anchor, newer in ((cursor.after, not cursor.descending), (cursor.before, cursor.descending)):
         if anchor is not None:
-            place = select(table.c.seq).where(table.c.id == anchor).scalar_subquery()
+            place = select(table.c.seq).where(table.c.id == anchor, *of).scalar_subquery()
             query = query.where(table.c.seq > place if newer else table.c.seq < place)
     # Going backwards from `before`, the page is the one that ends there, not the first of all.
     backwards = cursor.before is not None and cursor.after is None

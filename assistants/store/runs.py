@@ -1,7 +1,8 @@
 """Runs: how they are created, what may follow on what, and how they end.
 
 Every change of status names the statuses from which it may happen, so that of two that race one wins and the
-other learns that it came too late. A change and the events that tell it are one transaction.
+other learns that it came too late. A change and the events that tell it are one transaction. Where a ``project``
+is given, only what belongs to it exists.
 """
 
 from collections.abc import Collection, Sequence
@@ -12,9 +13,10 @@ from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.exc import IntegrityError
 
 from lockstitch.assistants import objects, refusals
-from lockstitch.assistants.store import assistants, event_log, rows, steps, threads, tool_calls
+from lockstitch.assistants.store import answerers, assistants, event_log, rows, steps, threads, tool_calls
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.prepared import Prepared
+from lockstitch.assistants.store.projects import Handlers
 from lockstitch.assistants.store.rows import Page, PageCursor, Row
 from lockstitch.assistants.store.schema import ACTIVE_RUN, messages, runs
 from lockstitch.starter.contract import OPEN_STATUSES, RunParameters, RunStatus, ToolOutput
@@ -30,7 +32,8 @@ _OVERRIDABLE = ("model", "temperature", "top_p", "reasoning_effort", "tools", "r
 class NewRun:
     """A run to create; ``lifetime`` is in seconds, and says when the run expires.
 
-    Without ``tool_resources``, the run has those of its assistant.
+    It belongs to its thread's project, and so must its assistant; where ``project`` is given, it has to be that one.
+    ``handlers`` are those that it may use; ``None`` means all. Without ``tool_resources``, it has its assistant's.
     """
 
     run_id: str
@@ -39,6 +42,8 @@ class NewRun:
     parameters: RunParameters
     created_at: int
     lifetime: int = 600
+    project: str | None = None
+    handlers: Handlers = None
     tool_resources: Row | None = None
 
 
@@ -46,12 +51,12 @@ def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEven
     """Create a run in the status ``queued`` and begin its event log with ``leading_events``.
 
     Raises `ApiError` when the thread or the assistant is unknown, the thread has an active run, there is nothing to
-    run, or the run would need a built-in tool.
+    run, the run would need a built-in tool, or its metadata say in no known word who answers its calls.
     """
-    threads.get(connection, new.thread_id)
+    project = threads.get(connection, new.thread_id, project=new.project)["project_id"]
     if active := threads.active_run_id(connection, new.thread_id):
         raise refusals.run_while_run_is_active(new.thread_id, active)
-    assistant = assistants.get(connection, new.assistant_id)
+    assistant = assistants.get(connection, new.assistant_id, project=project)
     for message in new.parameters.additional_messages or ():
         threads.add_message(connection, new.thread_id, message, new.created_at)
     values = _run_values(new, assistant)
@@ -80,6 +85,8 @@ def _run_values(new: NewRun, assistant: Row) -> dict[str, Any]:
         "id": new.run_id,
         "thread_id": new.thread_id,
         "assistant_id": new.assistant_id,
+        "project_id": assistant["project_id"],
+        "handlers": answerers.handlers_of(parameters.metadata, assistant["metadata"], new.handlers),
         "created_at": new.created_at,
         "expires_at": new.created_at + new.lifetime,
         "status": "queued",
@@ -110,18 +117,18 @@ def find(connection: Connection, run_id: str) -> Row | None:
     return rows.get(connection, runs, id=run_id)
 
 
-def get(connection: Connection, thread_id: str, run_id: str) -> Row:
+def get(connection: Connection, thread_id: str, run_id: str, *, project: str | None = None) -> Row:
     """Return a run of the thread; raises `ApiError` (404)."""
-    row = rows.get(connection, runs, id=run_id, thread_id=thread_id)
+    row = rows.get(connection, runs, id=run_id, thread_id=thread_id, **rows.of_project(project))
     if row is None:
-        threads.get(connection, thread_id)  # an unknown thread is said to be unknown
+        threads.get(connection, thread_id, project=project)  # an unknown thread is said to be unknown
         raise refusals.no_run(run_id)
     return row
 
 
-def listed(connection: Connection, thread_id: str, cursor: PageCursor) -> Page:
+def listed(connection: Connection, thread_id: str, cursor: PageCursor, *, project: str | None = None) -> Page:
     """Return a page of the thread's runs; raises `ApiError` (404)."""
-    threads.get(connection, thread_id)
+    threads.get(connection, thread_id, project=project)
     return rows.page(connection, runs, cursor, [runs.c.thread_id == thread_id])
 
 
@@ -140,13 +147,21 @@ def overwrite(connection: Connection, run_id: str, *, when: Collection[RunStatus
     return rows.overwrite(connection, runs, {"id": run_id, "status": frozenset(when)}, values)
 
 
-def submit_outputs(connection: Connection, thread_id: str, run_id: str, outputs: Sequence[ToolOutput], now: int) -> Row:
+def submit_outputs(
+    connection: Connection,
+    thread_id: str,
+    run_id: str,
+    outputs: Sequence[ToolOutput],
+    now: int,
+    *,
+    project: str | None = None,
+) -> Row:
     """Take the outputs that a run in ``requires_action`` asks for, all of them, and queue it again.
 
     Raises `ApiError` where the run is unknown, asks for nothing, or asks for other outputs; nothing is stored
     then.
     """
-    run = get(connection, thread_id, run_id)
+    run = get(connection, thread_id, run_id, project=project)
     if run["status"] != "requires_action":
         raise refusals.outputs_not_accepted(run["status"])
     wanted = [call["id"] for call in run["required_action"]["submit_tool_outputs"]["tool_calls"]]
@@ -190,9 +205,9 @@ def find_status(connection: Connection, run_id: str) -> RunStatus:
     return row["status"] if row else "cancelled"
 
 
-def begin_cancel(connection: Connection, thread_id: str, run_id: str) -> Row:
+def begin_cancel(connection: Connection, thread_id: str, run_id: str, *, project: str | None = None) -> Row:
     """Mark an open run as ``cancelling``; raises `ApiError` where it is unknown or has ended."""
-    run = get(connection, thread_id, run_id)
+    run = get(connection, thread_id, run_id, project=project)
     if run["status"] == "cancelling":
         return run
     row = change(

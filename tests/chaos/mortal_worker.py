@@ -97,6 +97,12 @@ class _MortalActivity(ActivityInboundInterceptor):
             return await super().execute_activity(input)
         except Died as death:
             self._mortality.deaths[name] += 1
-            if death.silent:
+            if death.silent and not _is_cancelled():
                 await asyncio.Event().wait()  # a dead worker says nothing, ever
             raise ApplicationError("The worker was killed.", type="killed") from death
+
+
+def _is_cancelled() -> bool:
+    """Tell whether the activity was cancelled before it died: that comes once, and would be waited for in vain."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -1,18 +1,18 @@
 """Carries out one schedule on a real Temporal server, and writes down everything that happened."""
 
 import asyncio
-import io
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
 import httpx2
 from sqlalchemy import Connection
+from temporalio.api.enums.v1 import EventType
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.testing import WorkflowEnvironment
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
@@ -60,8 +60,8 @@ STUCK_SECONDS = 100
 _QUEUES = count(1)
 
 
-STOPPED_WITHIN = 60.0
-"""Seconds in which a worker without grace has stopped."""
+LEFT_BEHIND_AFTER = 10.0
+"""Seconds after which nobody waits any longer for a worker to stop."""
 
 
 class Stuck(AssertionError):
@@ -102,6 +102,8 @@ class Outcome:
     time_without_worker: timedelta = timedelta(0)
     deaths: int = 0
     restarts: int = 0
+    left_behind: int = 0
+    """Workers that did not stop in time."""
     upstream: AssistantsUpstream | None = None
 
     def work(self, number: int) -> Work:
@@ -289,17 +291,26 @@ class _Course:
             self.outcome.result = await self._starter.result(self.outcome.run_id)
         finally:
             restarting.cancel()
-            [problem] = await asyncio.gather(restarting, return_exceptions=True)
-            if isinstance(problem, Stuck):  # a worker that did not stop explains a run that nobody carries on
-                raise problem
+            await asyncio.gather(restarting, return_exceptions=True)
         await self._gather()
 
     async def describe(self) -> str:
         """Say where a run stands that is stuck."""
-        description = await self._description()
-        pending = [str(activity).replace("\n", " ") for activity in description.raw_description.pending_activities]
-        status = description.typed_search_attributes.get(SEARCH_ATTRIBUTES[0])
-        return f"{self.outcome.run_id} is stuck as {status}; pending: {pending}; seen: {self.outcome.seen[-1:]}"
+        description, now = await self._description(), datetime.now(UTC)
+        history = await self._shared.client.get_workflow_handle(self.outcome.run_id).fetch_history()
+        newest = [
+            f"{(now - event.event_time.ToDatetime(UTC)).total_seconds():6.1f} s ago: {EventType.Name(event.event_type)}"
+            for event in history.events[-15:]
+        ]
+        facts = {
+            "status": description.typed_search_attributes.get(SEARCH_ATTRIBUTES[0]),
+            "worker": "none" if self._running is None else self._running,
+            "pending activities": description.raw_description.pending_activities,
+            "pending workflow task": description.raw_description.pending_workflow_task,
+            "seen": self.outcome.seen[-1:],
+            "history": "\n".join(["", *newest]),
+        }
+        return f"{self.outcome.run_id} is stuck.\n" + "\n".join(f"{name}: {fact}" for name, fact in facts.items())
 
     # --- the run
 
@@ -442,12 +453,10 @@ class _Course:
             return
         self._down_since = time.monotonic()
         running.cancel()  # with no grace: what its activities are doing ends here
-        _, pending = await asyncio.wait([running], timeout=STOPPED_WITHIN)
-        if pending:
-            stacks = io.StringIO()
-            for task in asyncio.all_tasks():
-                task.print_stack(file=stacks)
-            raise Stuck(f"The worker does not stop. What is under way:\n{stacks.getvalue()}")
+        _, pending = await asyncio.wait([running], timeout=LEFT_BEHIND_AFTER)
+        # Now and then the SDK's core does not come back from its last step, with nothing of ours under way. A process
+        # would be killed then; here, the worker is left behind: it takes nothing more.
+        self.outcome.left_behind += len(pending)
 
     async def _restart_when_asked(self) -> None:
         while True:

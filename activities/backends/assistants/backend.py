@@ -168,15 +168,21 @@ class AssistantsBackend:
             return await self._close(run, status, last_error)
         upstream_run: JsonObject | None = None
         parts: tuple[list[JsonObject], list[JsonObject]] = ([], [])
+
+        async def tell() -> Story:
+            now = self._reader.now()
+            return await self._reader.tell(
+                known, lambda story: _ending(story, status, last_error, upstream_run, parts, now)
+            )
+
         try:
             upstream_run = await self._reader.end(known, ENDING_WITHIN)
             if upstream_run is not None and not (await self._reader.story(known)).has_ended:
                 parts = await self._reader.parts(known)
-        finally:
-            now = self._reader.now()
-            story = await self._reader.tell(
-                known, lambda story: _ending(story, status, last_error, upstream_run, parts, now)
-            )
+        except UpstreamError:
+            await tell()
+            raise
+        story = await tell()
         return ended_stop(known, story) if story.run_object else await self._close(known, status, last_error)
 
     async def _keep_stream(self, run_id: str, stream: EventStream | None) -> None:

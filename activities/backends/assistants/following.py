@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import suppress
 from datetime import timedelta
 
 from sqlalchemy import Connection
@@ -78,8 +77,10 @@ class RunFollower:
             return None
         finally:
             receiving.cancel()
-            with suppress(asyncio.CancelledError, UpstreamError):
-                await receiving
+            # Waiting for it, not awaiting it: when this activity is cancelled meanwhile, that must not get lost.
+            await asyncio.wait((receiving,))
+            if not receiving.cancelled():
+                receiving.exception()  # has been dealt with, or comes too late
 
     async def _comes_within(self, receiving: "asyncio.Future[StreamEvent | None]", wait: timedelta) -> bool:
         sleeping = asyncio.ensure_future(self._reader.sleep(wait.total_seconds()))
