@@ -24,6 +24,7 @@
     |-- RunFinished              the run has ended and takes no more
     |-- RunBroken                the run's workflow ended without saying how the run did
     |-- ServerUnreachable        no Lockstitch server answers at the address
+    |-- KeyRefused               a Lockstitch server wants a key, or another one
     |-- AnswerRefused            tool outputs that the run does not wait for
     |-- EscalationNotFound       no run asks this
     |-- DecisionRefused          a decision that cannot be taken, such as the second one
@@ -236,6 +237,17 @@ class ServerUnreachable(LockstitchError):
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"No Lockstitch server answers at {url} ({reason}); start one with `lockstitch serve`.")
+        self.url = url
+
+
+class KeyRefused(LockstitchError):
+    """A Lockstitch server wants a key, or another one."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"The server at {url} takes no requests without a key of its own; set LOCKSTITCH_SERVER_API_KEY, or give "
+            "the starter an api_key."
+        )
         self.url = url
 
 

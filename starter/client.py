@@ -33,6 +33,7 @@ from lockstitch.errors import (
     AnswerRefused,
     DecisionRefused,
     EscalationNotFound,
+    KeyRefused,
     NoWorker,
     RunBroken,
     RunFinished,
@@ -343,7 +344,7 @@ class Starter:
     async def stream(self, run_id: str, *, after: int = 0) -> AsyncIterator[RunEvent]:
         """Yield the run's events that follow number ``after``, as they come, until the run has ended.
 
-        A connection that breaks is made again, and goes on where it broke. Raises `RunNotFound`, and
+        A connection that breaks is made again, and goes on where it broke. Raises `RunNotFound`, `KeyRefused`, and
         `ServerUnreachable` where no server answers for a minute.
         """
         loop = asyncio.get_running_loop()
@@ -368,7 +369,9 @@ class Starter:
         async with self._http.stream("GET", url, headers={"last-event-id": str(after)}) as response:
             if response.status_code == 404:
                 raise RunNotFound(run_id)
-            if response.status_code >= 500:
+            if response.status_code == 401:
+                raise KeyRefused(str(self._http.base_url))
+            if response.status_code == 429 or response.status_code >= 500:
                 return
             if response.status_code != 200:
                 raise ServerUnreachable(str(self._http.base_url), f"it answered {response.status_code}")

@@ -15,6 +15,7 @@ from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.http import errors
 from lockstitch.assistants.http.assistants import Assistants
+from lockstitch.assistants.http.azure import AzureRoute
 from lockstitch.assistants.http.body_pace import BodyPace
 from lockstitch.assistants.http.decisions import Decisions
 from lockstitch.assistants.http.entrance import BetaCheck, Entrance
@@ -100,7 +101,7 @@ def _routes(services: Services) -> list[Route]:
         Route(_MESSAGE, messages.modify, methods=post),
         Route(_MESSAGE, messages.delete, methods=delete),
         Route("/threads", threads.create, methods=post),
-        Route("/threads", threads.list_page, methods=get),
+        AzureRoute("/threads", threads.list_page, methods=get),
         Route(_THREAD, threads.retrieve, methods=get),
         Route(_THREAD, threads.modify, methods=post),
         Route(_THREAD, threads.delete, methods=delete),

@@ -1,13 +1,13 @@
 """What a request passes before its route is looked up: its path loses the prefix, and it says which API it means."""
 
 import re
-from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.http.answers import error_answer
+from lockstitch.assistants.http.azure import names_api_version
 
 # Azure's clients put the project before the path, some gateways the deployment.
 _PREFIX = re.compile(r"(/api/projects/[^/]+)?(/v1|/openai/v1|/openai/deployments/[^/]+|/openai)?(?=/)")
@@ -56,5 +56,4 @@ def _says_which_version(scope: Scope, path: str) -> bool:
     # Azure's clients send no such header. Event streams are our own, and browsers cannot add headers to one.
     if path.endswith("/events"):
         return True
-    query: bytes = scope["query_string"]
-    return b"api-version" in query and "api-version" in parse_qs(query.decode("latin-1"))
+    return names_api_version(scope)

@@ -43,7 +43,7 @@ class Threads:
 
     async def create(self, request: Request) -> JsonAnswer:
         """Add a thread."""
-        project, thread = project_of(request), await read_body(request, NewThread)
+        project, thread = project_of(request), await read_body(request, NewThread, optional=True)
         row = await self._services.accept(lambda connection: add_thread(connection, project, thread, int(time.time())))
         return JsonAnswer(objects.thread(row))
 
@@ -54,7 +54,7 @@ class Threads:
         return JsonAnswer(objects.thread(row))
 
     async def list_page(self, request: Request) -> JsonAnswer:
-        """Return a page of the threads; Azure has this operation, the published description has not."""
+        """Return a page of the threads."""
         cursor, project = page_cursor(request, "thread"), project_of(request)
         page = await self._database.read(lambda connection: threads.listed(connection, cursor, project=project))
         return page_answer(page, objects.thread)

@@ -259,7 +259,8 @@ async def test_a_bad_path_or_query_is_refused(http, path, text, param, code):
 
 @pytest.mark.parametrize(("method", "path", "text"), NOT_FOUND)
 async def test_what_does_not_exist_is_said_to_be_missing(http, thread, store_id, method, path, text):
-    answer = await http.request(method, path.replace("THREAD", thread.id).replace("STORE", store_id))
+    sent = {"json": {}} if method == "POST" else {}
+    answer = await http.request(method, path.replace("THREAD", thread.id).replace("STORE", store_id), **sent)
 
     error = answer.json()["error"]
     expected = (404, text.replace("STORE", store_id), "invalid_request_error")
@@ -281,6 +282,16 @@ async def test_a_body_of_another_type_is_refused(http):
     assert answer.json()["error"]["message"].startswith("Unsupported content type: 'text/plain'.")
     for fine in ("application/json; charset=utf-8", "APPLICATION/JSON", "application/merge-patch+json"):
         assert (await http.post("/v1/threads", content=b"{}", headers={"content-type": fine})).status_code == 200
+
+
+async def test_a_body_may_be_left_out_only_where_the_description_allows_it(http, thread):
+    answer = await http.post(f"/v1/threads/{thread.id}")
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"].startswith("We could not parse the JSON body of your request.")
+
+    answer = await http.post("/v1/assistants")
+    assert answer.json()["error"]["message"] == "Missing required parameter: 'model'."
+    assert (await http.post("/v1/threads")).status_code == 200
 
 
 async def test_text_about_numbers_is_no_number(http):
