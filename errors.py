@@ -33,6 +33,7 @@
     |-- KeyNotFound              no key has this id
     |-- ProjectNotFound          no project has this name
     |-- WriterFenced             a newer attempt has taken over this run's event log
+    |-- FileRefused              a file of a vector store that cannot be read or has no text
     |-- WebhookError
     |   |-- WebhookTargetRefused       an address to which nothing is delivered
     |   |-- WebhookUnwanted            the receiver wants no more
@@ -46,7 +47,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 
 class LockstitchError(Exception):
@@ -318,6 +319,14 @@ class WriterFenced(LockstitchError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"A newer attempt writes the events of run {run_id}.")
         self.run_id = run_id
+
+
+class FileRefused(LockstitchError):
+    """A file cannot be read, or there is no text in it; ``code`` is what the API says of it."""
+
+    def __init__(self, code: Literal["unsupported_file", "invalid_file"], message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class WebhookError(LockstitchError):

@@ -36,6 +36,48 @@ def no_file(file_id: str) -> ApiError:
     return ApiError(f"No such File object: {file_id}", status=404, param="id")
 
 
+def no_vector_store(vector_store_id: str) -> ApiError:
+    """The vector store does not exist."""
+    return _not_found(f"No vector store found with id '{vector_store_id}'.")
+
+
+def no_vector_store_file(file_id: str, vector_store_id: str) -> ApiError:
+    """The vector store does not hold the file."""
+    return _not_found(f"No file found with id '{file_id}' in vector store '{vector_store_id}'.")
+
+
+def no_file_batch(batch_id: str, vector_store_id: str) -> ApiError:
+    """The vector store has no such batch."""
+    return _not_found(f"No file batch found with id '{batch_id}' in vector store '{vector_store_id}'.")
+
+
+def vector_store_expired(vector_store_id: str) -> ApiError:
+    """An expired vector store holds nothing any more and takes nothing."""
+    return ApiError(f"Vector store '{vector_store_id}' is expired.", code="vector_store_expired")
+
+
+def vector_store_full(vector_store_id: str, maximum: int) -> ApiError:
+    """The vector store has no room for so many more files."""
+    return ApiError(
+        f"Vector store '{vector_store_id}' cannot hold more than {maximum} files.", code="vector_store_full"
+    )
+
+
+def batch_not_cancellable(status: str) -> ApiError:
+    """A batch whose files are all done cannot be cancelled."""
+    return ApiError(f"Cannot cancel file batch with status '{status}'.")
+
+
+def one_of_two(first: str, second: str) -> ApiError:
+    """Exactly one of two parameters has to be given."""
+    return ApiError(f"Exactly one of '{first}' and '{second}' must be given.", param=first, code="invalid_value")
+
+
+def too_many_code_files(maximum: int) -> ApiError:
+    """The code interpreter takes so many files and no more."""
+    return ApiError(f"The tool 'code_interpreter' cannot have more than {maximum} files.", param="attachments")
+
+
 def message_while_run_is_active(thread_id: str, run_id: str) -> ApiError:
     """A thread takes no messages while a run is active."""
     return ApiError(f"Can't add messages to {thread_id} while a run {run_id} is active.")

@@ -31,6 +31,9 @@ from lockstitch.assistants.http.runs import Runs
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.steps import Steps
 from lockstitch.assistants.http.threads import Threads
+from lockstitch.assistants.http.vector_store_batches import VectorStoreBatches
+from lockstitch.assistants.http.vector_store_files import VectorStoreFiles
+from lockstitch.assistants.http.vector_stores import VectorStores
 from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.store import keys
 from lockstitch.assistants.store.database import Database
@@ -44,6 +47,9 @@ from lockstitch.starter.decision_links import DecisionLinks
 _THREAD = "/threads/{thread_id}"
 _MESSAGE = _THREAD + "/messages/{message_id}"
 _RUN = _THREAD + "/runs/{run_id}"
+_STORE = "/vector_stores/{vector_store_id}"
+_STORE_FILE = _STORE + "/files/{file_id}"
+_BATCH = _STORE + "/file_batches/{batch_id}"
 
 
 PATIENCE = timedelta(seconds=30)
@@ -108,9 +114,33 @@ def _routes(services: Services) -> list[Route]:
         Route("/files/{file_id}", files.retrieve, methods=get),
         Route("/files/{file_id}", files.delete, methods=delete),
         Route("/files/{file_id}/content", files.content, methods=get),
+        *_vector_store_routes(services),
         Route("/decisions/{token}", decisions.show, methods=get),
         Route("/decisions/{token}", decisions.decide, methods=post),
         *health_routes(services),
+    ]
+
+
+def _vector_store_routes(services: Services) -> list[Route]:
+    stores, files, batches = VectorStores(services), VectorStoreFiles(services), VectorStoreBatches(services)
+    get, post, delete = ["GET"], ["POST"], ["DELETE"]
+    return [
+        Route("/vector_stores", stores.create, methods=post),
+        Route("/vector_stores", stores.list_page, methods=get),
+        Route(_STORE, stores.retrieve, methods=get),
+        Route(_STORE, stores.modify, methods=post),
+        Route(_STORE, stores.delete, methods=delete),
+        Route(_STORE + "/search", stores.search, methods=post),
+        Route(_STORE + "/files", files.create, methods=post),
+        Route(_STORE + "/files", files.list_page, methods=get),
+        Route(_STORE_FILE, files.retrieve, methods=get),
+        Route(_STORE_FILE, files.modify, methods=post),
+        Route(_STORE_FILE, files.delete, methods=delete),
+        Route(_STORE_FILE + "/content", files.content, methods=get),
+        Route(_STORE + "/file_batches", batches.create, methods=post),
+        Route(_BATCH, batches.retrieve, methods=get),
+        Route(_BATCH + "/cancel", batches.cancel, methods=post),
+        Route(_BATCH + "/files", batches.list_files, methods=get),
     ]
 
 

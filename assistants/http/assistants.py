@@ -8,15 +8,14 @@ from sqlalchemy import Connection
 from starlette.requests import Request
 
 from lockstitch.assistants import objects
-from lockstitch.assistants.http import file_ids
 from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import read_body, stored
 from lockstitch.assistants.http.caller import project_of
 from lockstitch.assistants.http.ids import path_id
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
-from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
-from lockstitch.assistants.store import answerers, assistants, files
+from lockstitch.assistants.http.tool_resources import NewToolResources, ToolResources, settle
+from lockstitch.assistants.store import answerers, assistants
 from lockstitch.assistants.store.rows import Row
 from lockstitch.starter.contract import Metadata, ReasoningEffort, ResponseFormat, ToolParam
 
@@ -41,6 +40,7 @@ class NewAssistant(ModifiedAssistant):
     """An assistant to create."""
 
     model: Annotated[str, Field(min_length=1)]
+    tool_resources: NewToolResources | None = None
 
 
 _NEW: dict[str, Any] = {
@@ -61,6 +61,7 @@ class Assistants:
     """The operations on assistants."""
 
     def __init__(self, services: Services) -> None:
+        self._services = services
         self._database = services.database
 
     async def create(self, request: Request) -> JsonAnswer:
@@ -69,10 +70,11 @@ class Assistants:
         values = _NEW | _columns(body) | {"project_id": project}
 
         def create(connection: Connection) -> Row:
-            files.check(connection, file_ids.of_resources(body.tool_resources), project=project)
-            return assistants.create(connection, values, int(time.time()))
+            now = int(time.time())
+            resources = settle(connection, project, body.tool_resources, now)
+            return assistants.create(connection, values | {"tool_resources": resources}, now)
 
-        return JsonAnswer(objects.assistant(await self._database.write(create)))
+        return JsonAnswer(objects.assistant(await self._services.accept(create)))
 
     async def retrieve(self, request: Request) -> JsonAnswer:
         """Return an assistant."""
@@ -93,9 +95,9 @@ class Assistants:
         values = _columns(body)
 
         def change(connection: Connection) -> Row:
-            row = assistants.change(connection, assistant_id, values, project=project)
-            files.check(connection, file_ids.of_resources(body.tool_resources), project=project)
-            return row
+            if "tool_resources" in values:
+                values["tool_resources"] = settle(connection, project, body.tool_resources, int(time.time()))
+            return assistants.change(connection, assistant_id, values, project=project)
 
         return JsonAnswer(objects.assistant(await self._database.write(change)))
 
@@ -111,6 +113,5 @@ def _columns(assistant: ModifiedAssistant) -> dict[str, Any]:
     return stored(
         assistant,
         tools=objects.tools(assistant.tools or ()),
-        tool_resources=stored_resources(assistant.tool_resources),
         metadata=assistant.metadata or {},
     )

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 
-from lockstitch.assistants.http.tool_resources import ToolResources
 from lockstitch.starter.contract import NewMessage
 
 
@@ -14,9 +13,3 @@ def of_messages(messages: Iterable[NewMessage] | None) -> Iterator[str]:
         for part in message.content:
             if not isinstance(part, str) and part.type == "image_file":
                 yield part.image_file.file_id
-
-
-def of_resources(resources: ToolResources | None) -> Iterator[str]:
-    """Yield the ids of the files that the code interpreter may read."""
-    if resources is not None and resources.code_interpreter is not None:
-        yield from resources.code_interpreter.file_ids or ()

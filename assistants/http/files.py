@@ -27,6 +27,8 @@ LONGEST_LIFE = 30 * 24 * 3600
 """Seconds after its creation in which a file may expire."""
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 MAX_LIMIT = 10_000
+
+# Clients send an object in a form as fields with such names.
 _ANCHOR, _SECONDS = "expires_after[anchor]", "expires_after[seconds]"
 
 
@@ -122,13 +124,13 @@ def _fields(form: FormData) -> tuple[UploadFile, str, int | None]:
         raise refusals.missing_parameter("purpose")
     if purpose not in PURPOSES:
         raise refusals.wrong_purpose(purpose, PURPOSES)
-    return upload, purpose, _lifetime(form)
+    return upload, purpose, _lifetime(form, purpose)
 
 
-def _lifetime(form: FormData) -> int | None:
+def _lifetime(form: FormData, purpose: str) -> int | None:
     anchor, seconds = form.get(_ANCHOR), form.get(_SECONDS)
     if anchor is None and seconds is None:
-        return None
+        return LONGEST_LIFE if purpose == "batch" else None  # files for batches always expire (Assistants API)
     for name, value in ((_ANCHOR, anchor), (_SECONDS, seconds)):
         if not isinstance(value, str):
             raise refusals.missing_parameter(_dotted(name))

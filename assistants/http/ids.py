@@ -6,7 +6,15 @@ from lockstitch.assistants import refusals
 
 MAX_ID_LENGTH = 256
 
-_PREFIXES = {"assistant_id": "asst", "thread_id": "thread", "message_id": "msg", "run_id": "run", "step_id": "step"}
+_PREFIXES = {
+    "assistant_id": "asst",
+    "thread_id": "thread",
+    "message_id": "msg",
+    "run_id": "run",
+    "step_id": "step",
+    "vector_store_id": "vs",
+    "batch_id": "vsfb",
+}
 
 
 def path_id(request: Request, param: str) -> str:

@@ -29,13 +29,14 @@ class Messages:
     """The operations on the messages of a thread."""
 
     def __init__(self, services: Services) -> None:
+        self._services = services
         self._database = services.database
 
     async def create(self, request: Request) -> JsonAnswer:
         """Add a message, unless a run is active on the thread."""
         thread_id, project = path_id(request, "thread_id"), project_of(request)
         message = await read_body(request, NewMessage)
-        row = await self._database.write(lambda connection: _add(connection, project, thread_id, message))
+        row = await self._services.accept(lambda connection: _add(connection, project, thread_id, message))
         return JsonAnswer(objects.message(row))
 
     async def retrieve(self, request: Request) -> JsonAnswer:

@@ -19,9 +19,9 @@ from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.sse import STOPS, event_stream
 from lockstitch.assistants.http.threads import NewThread, add_thread
-from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
+from lockstitch.assistants.http.tool_resources import ToolResources, settle
 from lockstitch.assistants.objects import Object
-from lockstitch.assistants.store import answerers, event_log, files, projects, run_commands, runs
+from lockstitch.assistants.store import answerers, commands, event_log, files, projects, runs
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
 from lockstitch.assistants.store.runs import NewRun
@@ -108,11 +108,11 @@ class Runs:
                 raise refusals.unknown_parameter(field)
         self._admit(request, stream=body.stream)
 
-        def create(connection: Connection) -> tuple[Row, Row]:
-            thread = add_thread(connection, project, body.thread or NewThread(), int(time.time()))
+        def create(connection: Connection) -> Row:
+            now = int(time.time())
+            thread = add_thread(connection, project, body.thread or NewThread(), now)
             created = NewEvent("thread.created", objects.thread(thread))
-            resources = stored_resources(body.tool_resources)
-            files.check(connection, file_ids.of_resources(body.tool_resources), project=project)
+            resources = settle(connection, project, body.tool_resources, now) if body.tool_resources else None
             return _create(connection, project, thread["id"], body, [created], resources)
 
         return self._answer(await self._services.accept(create), stream=body.stream)
@@ -149,9 +149,10 @@ class Runs:
         """Accept that a run is to be cancelled."""
         thread_id, run_id, project = path_id(request, "thread_id"), path_id(request, "run_id"), project_of(request)
 
-        def cancel(connection: Connection) -> tuple[Row, Row]:
+        def cancel(connection: Connection) -> Row:
             run = runs.begin_cancel(connection, thread_id, run_id, project=project)
-            return run, run_commands.add(connection, run_id, "cancel", {})
+            commands.add(connection, run_id, "cancel", {})
+            return run
 
         return _run_answer(await self._services.accept(cancel))
 
@@ -161,12 +162,13 @@ class Runs:
         body = await read_body(request, SubmittedOutputs)
         self._admit(request, stream=body.stream)
 
-        def submit(connection: Connection) -> tuple[tuple[Row, int], Row]:
+        def submit(connection: Connection) -> tuple[Row, int]:
             seen = event_log.last_seq(connection, run_id)
             now, outputs = int(time.time()), body.tool_outputs
             run = runs.submit_outputs(connection, thread_id, run_id, outputs, now, project=project)
             payload = {"call_ids": [output.tool_call_id for output in body.tool_outputs]}
-            return (run, seen), run_commands.add(connection, run_id, "answer", payload)
+            commands.add(connection, run_id, "answer", payload)
+            return run, seen
 
         run, seen = await self._services.accept(submit)
         return self._answer(run, stream=body.stream, after=seen)
@@ -189,7 +191,7 @@ def _create(
     body: CreatedRun,
     leading_events: Sequence[NewEvent] = (),
     tool_resources: Object | None = None,
-) -> tuple[Row, Row]:
+) -> Row:
     new = NewRun(
         new_id("run"),
         thread_id,
@@ -208,7 +210,8 @@ def _create(
         tenant=project,
         policy=RunPolicy(on_missing_handler="wait"),
     )
-    return row, run_commands.add(connection, row["id"], "start", start.model_dump(mode="json", exclude_unset=True))
+    commands.add(connection, row["id"], "start", start.model_dump(mode="json", exclude_unset=True))
+    return row
 
 
 def _run_answer(run: Row) -> JsonAnswer:

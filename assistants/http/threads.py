@@ -14,8 +14,8 @@ from lockstitch.assistants.http.caller import project_of
 from lockstitch.assistants.http.ids import path_id
 from lockstitch.assistants.http.pages import page_cursor
 from lockstitch.assistants.http.services import Services
-from lockstitch.assistants.http.tool_resources import ToolResources, stored_resources
-from lockstitch.assistants.store import files, run_commands, runs, threads
+from lockstitch.assistants.http.tool_resources import NewToolResources, ToolResources, settle
+from lockstitch.assistants.store import commands, files, runs, threads
 from lockstitch.assistants.store.rows import Row
 from lockstitch.starter.contract import Metadata, NewMessage
 
@@ -30,6 +30,7 @@ class ModifiedThread(BaseModel):
 class NewThread(ModifiedThread):
     """A thread to create, and the messages with which it begins."""
 
+    tool_resources: NewToolResources | None = None
     messages: list[NewMessage] | None = None
 
 
@@ -43,7 +44,7 @@ class Threads:
     async def create(self, request: Request) -> JsonAnswer:
         """Add a thread."""
         project, thread = project_of(request), await read_body(request, NewThread)
-        row = await self._database.write(lambda connection: add_thread(connection, project, thread, int(time.time())))
+        row = await self._services.accept(lambda connection: add_thread(connection, project, thread, int(time.time())))
         return JsonAnswer(objects.thread(row))
 
     async def retrieve(self, request: Request) -> JsonAnswer:
@@ -62,12 +63,12 @@ class Threads:
         """Change what the body names, and nothing else."""
         thread_id, project = path_id(request, "thread_id"), project_of(request)
         body = await read_body(request, ModifiedThread)
-        values = _columns(body)
+        values = stored(body, metadata=body.metadata or {})
 
         def change(connection: Connection) -> Row:
-            row = threads.change(connection, thread_id, values, project=project)
-            files.check(connection, file_ids.of_resources(body.tool_resources), project=project)
-            return row
+            if "tool_resources" in values:
+                values["tool_resources"] = settle(connection, project, body.tool_resources, int(time.time()))
+            return threads.change(connection, thread_id, values, project=project)
 
         return JsonAnswer(objects.thread(await self._database.write(change)))
 
@@ -80,31 +81,21 @@ class Threads:
 
 def add_thread(connection: Connection, project: str, thread: NewThread, now: int) -> Row:
     """Add a thread with its messages; raises `ApiError` (404) for files that the project does not have."""
-    used = (*file_ids.of_resources(thread.tool_resources), *file_ids.of_messages(thread.messages))
-    files.check(connection, used, project=project)
-    values = {"metadata": {}, "tool_resources": {}, "project_id": project} | _columns(thread)
+    files.check(connection, file_ids.of_messages(thread.messages), project=project)
+    resources = settle(connection, project, thread.tool_resources, now)
+    values = {"metadata": thread.metadata or {}, "tool_resources": resources, "project_id": project}
     row = threads.create(connection, values, now)
     for message in thread.messages or ():
         threads.add_message(connection, row["id"], message, now)
-    return row
+    # What is attached to messages has become what the thread's tools may use.
+    return threads.get(connection, row["id"]) if thread.messages else row
 
 
-def _columns(thread: ModifiedThread) -> dict[str, object]:
-    values = stored(
-        thread,
-        metadata=thread.metadata or {},
-        tool_resources=stored_resources(thread.tool_resources),
-    )
-    values.pop("messages", None)
-    return values
-
-
-def _delete(connection: Connection, project: str, thread_id: str) -> tuple[None, Row | None]:
+def _delete(connection: Connection, project: str, thread_id: str) -> None:
     threads.get(connection, thread_id, project=project)
-    run_id, command = threads.active_run_id(connection, thread_id), None
+    run_id = threads.active_run_id(connection, thread_id)
     if run_id is not None:
         # Whoever follows the run learns that it has ended before it is gone.
         runs.end(connection, run_id, "cancelled", int(time.time()))
-        command = run_commands.add(connection, run_id, "cancel", {})
+        commands.add(connection, run_id, "cancel", {})
     threads.delete(connection, thread_id)
-    return None, command

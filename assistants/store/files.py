@@ -6,14 +6,17 @@ Where a ``project`` is given, only what belongs to it exists.
 import time
 from collections.abc import Iterable, Iterator
 
-from sqlalchemy import ColumnElement, Connection, insert, or_, select
+from sqlalchemy import ColumnElement, Connection, Table, Text, cast, insert, or_, select
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.store import rows
 from lockstitch.assistants.store.rows import Page, PageCursor, Row
-from lockstitch.assistants.store.schema import file_chunks, files
+from lockstitch.assistants.store.schema import assistants, file_chunks, files, threads
 
 CHUNK_BYTES = 1024 * 1024
+
+AT_ONCE = 20
+"""So many expired files make room for a new one, at most; housekeeping removes the rest."""
 
 
 def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
@@ -21,7 +24,7 @@ def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
 
     Files that have expired make room for it.
     """
-    connection.execute(files.delete().where(files.c.expires_at <= int(time.time())))
+    remove_expired(connection, int(time.time()), AT_ONCE)
     row = rows.add(connection, files, {"status": "processed", "expires_at": None} | dict(values))
     for position, data in enumerate(chunks):
         connection.execute(insert(file_chunks).values(file_id=row["id"], position=position, data=data))
@@ -71,7 +74,32 @@ def listed(connection: Connection, cursor: PageCursor, purpose: str | None = Non
 
 
 def delete(connection: Connection, file_id: str, *, project: str | None = None) -> None:
-    """Delete the file and its content; raises `ApiError` (404)."""
+    """Delete the file and its content, and take it out of all vector stores and lists; raises `ApiError` (404)."""
     get(connection, file_id, project=project)
-    if not rows.remove(connection, files, id=file_id, **rows.of_project(project)):
+    if not _delete(connection, file_id):
         raise refusals.no_file(file_id)
+
+
+def remove_expired(connection: Connection, now: int, limit: int) -> int:
+    """Delete files that have expired, so many at most, and return how many there were."""
+    expired = select(files.c.id).where(files.c.expires_at <= now).order_by(files.c.expires_at).limit(limit)
+    ids = list(connection.scalars(expired))
+    for file_id in ids:
+        _delete(connection, file_id)
+    return len(ids)
+
+
+def _delete(connection: Connection, file_id: str) -> bool:
+    for table in (assistants, threads):
+        _take_out_of_lists(connection, table, file_id)
+    return rows.remove(connection, files, id=file_id)
+
+
+def _take_out_of_lists(connection: Connection, table: Table, file_id: str) -> None:
+    """Take a file out of what the code interpreter of assistants or threads may read."""
+    named = cast(table.c.tool_resources, Text).contains(file_id, autoescape=True)
+    for row in rows.fetch(connection, select(table.c.id, table.c.tool_resources).where(named)):
+        resources = row["tool_resources"]
+        listed = resources.get("code_interpreter", {}).get("file_ids", [])
+        left = {"file_ids": [each for each in listed if each != file_id]}
+        rows.overwrite(connection, table, {"id": row["id"]}, {"tool_resources": resources | {"code_interpreter": left}})

@@ -41,6 +41,7 @@ def _project() -> Column[str]:
     return Column("project_id", String(64), nullable=False, server_default=DEFAULT_PROJECT)
 
 
+FILE_IN_PROGRESS = text("status = 'in_progress'")
 ACTIVE_RUN = text("status IN ('queued', 'in_progress', 'requires_action', 'cancelling')")
 
 projects = Table(
@@ -251,11 +252,12 @@ run_events = Table(
     Index("uq_run_events_run_id_seq", "run_id", "seq", unique=True),
 )
 
-run_commands = Table(
-    "run_commands",
+# What was accepted for a run or an ingestion of files, by whose id it goes.
+commands = Table(
+    "commands",
     metadata,
     Column("position", _Sequence, primary_key=True),
-    Column("run_id", String(64), nullable=False),
+    Column("subject_id", String(64), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("payload", _Json, nullable=False),
     Column("created_at", Float, nullable=False),
@@ -292,7 +294,7 @@ files = Table(
     Column("filename", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("status", String(16), nullable=False),
-    Column("expires_at", Integer),
+    Column("expires_at", Integer, index=True),
     _project(),
     Index(None, "project_id", "seq"),
 )
@@ -303,4 +305,77 @@ file_chunks = Table(
     Column("file_id", ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
+)
+
+vector_stores = Table(
+    "vector_stores",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    _project(),
+    Column("created_at", Integer, nullable=False),
+    Column("name", Text),
+    Column("description", Text),
+    Column("metadata", _Json, nullable=False),
+    Column("last_active_at", Integer, nullable=False),
+    Column("expires_after", _Json),
+    # Follows from the two columns above; kept so that what has expired can be found.
+    Column("expires_at", Integer, index=True),
+    Index(None, "project_id", "seq"),
+)
+
+vector_store_batches = Table(
+    "vector_store_batches",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("vector_store_id", ForeignKey("vector_stores.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Integer, nullable=False),
+    Column("cancelled_at", Integer),
+)
+
+# A file in a vector store; ``id`` is the file's. The counts of stores and batches are counts of these rows.
+vector_store_files = Table(
+    "vector_store_files",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", ForeignKey("files.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("vector_store_id", ForeignKey("vector_stores.id", ondelete="CASCADE"), nullable=False),
+    # What brings the file in: the id of its batch, or of an ingestion of its own.
+    Column("ingestion_id", String(64), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("last_error", _Json),
+    Column("chunking_strategy", _Json, nullable=False),
+    Column("attributes", _Json, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("usage_bytes", BigInteger, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("word_count", Integer, nullable=False),
+    Index(None, "vector_store_id", "id", unique=True),
+    Index(None, "vector_store_id", "status"),
+    Index(None, "ingestion_id", "status", "seq"),
+    Index(
+        "ix_vector_store_files_in_progress",
+        "created_at",
+        sqlite_where=FILE_IN_PROGRESS,
+        postgresql_where=FILE_IN_PROGRESS,
+    ),
+)
+
+# The text of the files, as it is searched. The words have an index that each kind of database makes in its own way:
+# see lexical_index.py.
+vector_store_chunks = Table(
+    "vector_store_chunks",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("vector_store_id", String(64), nullable=False),
+    Column("file_seq", ForeignKey("vector_store_files.seq", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    # Where the chunk begins in the file's text, in characters: chunks overlap.
+    Column("start", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    # Its words in the form in which they are compared, separated by blanks.
+    Column("words", Text, nullable=False),
+    Index(None, "file_seq", "position", unique=True),
+    Index(None, "vector_store_id"),
 )

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Integer, bindparam, select
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.objects import text_content
-from lockstitch.assistants.store import rows
+from lockstitch.assistants.store import attachments, rows
 from lockstitch.assistants.store.prepared import Prepared
 from lockstitch.assistants.store.rows import Page, PageCursor, Row
 from lockstitch.assistants.store.schema import ACTIVE_RUN, messages, runs, threads
@@ -79,7 +79,11 @@ def active_run_id(connection: Connection, thread_id: str) -> str | None:
 
 
 def add_message(connection: Connection, thread_id: str, message: NewMessage, now: int) -> Row:
-    """Add a message that a caller wrote."""
+    """Add a message that a caller wrote; its attachments go to the thread's tools.
+
+    Raises `ApiError` as `attachments.take_in` does.
+    """
+    attachments.take_in(connection, thread_id, message.attachments or (), now)
     values = _message_values(thread_id, now) | {
         "role": message.role,
         "content": _stored_content(message),

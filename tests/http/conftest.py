@@ -23,12 +23,17 @@ from lockstitch.assistants.http.keyring import Keyring
 from lockstitch.assistants.http.open_streams import OpenStreams
 from lockstitch.assistants.http.request_heads import guarded_protocol
 from lockstitch.assistants.http.services import Services
+from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.assistants.model.turn import ArgumentsDelta, CallStarted, ModelEvent, TextDelta, TurnFinished, Usage
-from lockstitch.assistants.store import event_log, runs, steps
+from lockstitch.assistants.store import event_log, runs, steps, vector_store_files
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
+from lockstitch.assistants.store.vector_store_files import Chunk
+from lockstitch.config import Config
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
+from lockstitch.tools import ToolRegistry
+from lockstitch.worker import build_workers
 
 HEADERS = {"openai-beta": "assistants=v2"}
 SAID = (TextDelta("Hello"), TextDelta(" there"), TurnFinished("stop", Usage(prompt_tokens=7, completion_tokens=2)))
@@ -82,6 +87,15 @@ class HandWorker:
     async def end(self, run_id: str, status: Any, **values: Any) -> None:
         """End the run in another way than by an answer."""
         await self.database.write(lambda connection: runs.end(connection, run_id, status, int(time.time()), **values))
+
+    async def ingest(self, ingestion_id: str) -> None:
+        """Put "one" into the vector store as the text of each file of an ingestion."""
+
+        def write(connection: Connection) -> None:
+            while (file := vector_store_files.begin_next(connection, ingestion_id, 0, 1)) is not None:
+                vector_store_files.complete(connection, file, [Chunk(0, "one", ["one"])])
+
+        await self.database.write(write)
 
     async def _record(self, run_id: str, fence: int, progress: Any) -> None:
         def write(connection: Connection) -> None:
@@ -152,6 +166,19 @@ async def client(server: Server) -> AsyncIterator[AsyncOpenAI]:
     """The SDK, as programs use it."""
     async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="anything", max_retries=0) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+async def ingesting(temporal: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncOpenAI]:
+    """The SDK on a server of its own, with a real worker."""
+    queue = f"test-{uuid4()}"
+    async with AsyncExitStack() as stack:
+        folder = tmp_path_factory.mktemp("ingesting")
+        up = await stack.enter_async_context(running_server(temporal, folder, task_queue=queue))
+        parts = (temporal, Config(task_queue=queue), up.database, OfflineModel(), ToolRegistry())
+        for each in build_workers(*parts):
+            await stack.enter_async_context(each)
+        yield await stack.enter_async_context(AsyncOpenAI(base_url=f"{up.url}/v1", api_key="anything", max_retries=0))
 
 
 @pytest.fixture(scope="session")

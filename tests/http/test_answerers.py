@@ -65,7 +65,7 @@ def open_shop(another_server, temporal):
 
         queue, tools = f"test-{uuid4()}", ToolRegistry([lookup_order])
         async with another_server(task_queue=queue) as server:
-            [worker] = build_workers(temporal, Config(task_queue=queue), server.database, OfflineModel(), tools)
+            worker, *_ = build_workers(temporal, Config(task_queue=queue), server.database, OfflineModel(), tools)
             secret = "any" if project is None else await new_key(server.database, project, handlers)
             async with openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key=secret, max_retries=0) as sdk:
                 yield Shop(server, sdk, worker, tools.definitions(), looked_up)

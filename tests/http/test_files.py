@@ -76,9 +76,38 @@ async def test_a_wrong_purpose_is_refused_and_nothing_is_kept(http):
     assert len((await http.get("/v1/files")).json()["data"]) == before
 
 
+async def test_a_file_can_expire_and_files_for_batches_always_do(client):
+    expires_after = {"anchor": "created_at", "seconds": 3600}
+    hour = await client.files.create(file=("a", b"1"), purpose="assistants", expires_after=expires_after)
+    month = await client.files.create(file=("a", b"1"), purpose="batch")
+    never = await client.files.create(file=("a", b"1"), purpose="assistants")
+
+    assert [file.expires_at and file.expires_at - file.created_at for file in (hour, month, never)] == [
+        3600, 30 * 86_400, None,
+    ]  # fmt: skip
+
+
+def expiring(**fields):
+    return {"files": {"file": ("a", b"1")}, "data": {"purpose": "assistants"} | fields}
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
+        (
+            expiring(**{"expires_after[anchor]": "created_at"}),
+            "Missing required parameter: 'expires_after.seconds'.",
+        ),
+        (expiring(**{"expires_after[seconds]": "3600"}), "Missing required parameter: 'expires_after.anchor'."),
+        (
+            expiring(**{"expires_after[anchor]": "now", "expires_after[seconds]": "3600"}),
+            "Invalid value: 'now'. Supported values are: 'created_at'.",
+        ),
+        (
+            expiring(**{"expires_after[anchor]": "created_at", "expires_after[seconds]": "60"}),
+            "Invalid 'expires_after.seconds': integer below minimum value. "
+            "Expected a value >= 3600, but got 60 instead.",
+        ),
         ({"files": {"file": ("a", b"1")}}, "Missing required parameter: 'purpose'."),
         ({"files": {"other": ("a", b"1")}, "data": {"purpose": "assistants"}}, "Unknown parameter: 'other'."),
         ({"data": {"purpose": "assistants"}, "files": {"file": (None, b"x")}}, "Missing required parameter: 'file'."),

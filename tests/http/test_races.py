@@ -17,7 +17,7 @@ import pytest
 from lockstitch.assistants.http.sse import STOPS
 from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.assistants.objects import ENDED
-from lockstitch.assistants.store import event_log, rows, run_commands, runs, steps
+from lockstitch.assistants.store import commands, event_log, rows, runs, steps
 from lockstitch.assistants.store.schema import messages
 from lockstitch.config import Config
 from lockstitch.starter.contract import RunPolicy, ThreadRunRequest
@@ -76,8 +76,8 @@ class Arena:
         return ended.status
 
     async def _nothing_is_left_to_deliver(self, run_id):
-        left = await self.server.database.read(lambda it: run_commands.undelivered(it, older_than_seconds=-60))
-        return run_id not in {command["run_id"] for command in left}
+        left = await self.server.database.read(lambda it: commands.undelivered(it, older_than_seconds=-60))
+        return run_id not in {command["subject_id"] for command in left}
 
     async def _events_and_steps_agree(self, ended):
         events, open_steps, said = await self.server.database.read(lambda it: _written(it, ended.id))
@@ -98,7 +98,8 @@ def _written(connection, run_id):
 async def arena(another_server, temporal, eventually):
     queue = f"test-{uuid4()}"
     async with another_server(task_queue=queue) as server:
-        [worker] = build_workers(temporal, Config(task_queue=queue), server.database, OfflineModel(), ToolRegistry([]))
+        parts = (temporal, Config(task_queue=queue), server.database, OfflineModel(), ToolRegistry([]))
+        worker, *_ = build_workers(*parts)
         async with worker, openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as api:
             assistant = await api.beta.assistants.create(model="test", tools=[WEATHER])
             yield Arena(server, api, assistant.id, eventually)

@@ -3,7 +3,7 @@
 import openai
 import pytest
 
-from lockstitch.assistants.store import run_commands
+from lockstitch.assistants.store import commands
 
 
 async def test_a_thread_begins_with_the_messages_it_was_created_with(client):
@@ -49,8 +49,8 @@ async def test_deleting_a_thread_cancels_its_active_run(client, server, run, rea
 
     frames = await read_stream(f"/v1/runs/{run.id}/events")
     assert [frame.event for frame in frames][-2:] == ["thread.run.cancelled", "done"]
-    left = await server.database.read(lambda connection: run_commands.undelivered(connection, older_than_seconds=0))
-    assert [command for command in left if command["run_id"] == run.id] == []
+    left = await server.database.read(lambda connection: commands.undelivered(connection, older_than_seconds=0))
+    assert [command for command in left if command["subject_id"] == run.id] == []
 
 
 async def test_a_message_takes_text_and_images(client, thread, file_id):

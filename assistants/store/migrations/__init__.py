@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from lockstitch.errors import StoreUnavailable
 
-NEWEST = "0004"
+NEWEST = "0005"
 
 _one_at_a_time = threading.Lock()  # Alembic keeps what it works on in a global variable
 
