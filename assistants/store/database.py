@@ -19,6 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from lockstitch.assistants.store import migrations
 from lockstitch.assistants.store.prepared import json_text
+from lockstitch.assistants.store.sqlite_long_reader import SqliteLongReader
 from lockstitch.assistants.store.sqlite_writer import SqliteWriter
 from lockstitch.errors import SettingsInvalid, StoreUnavailable
 
@@ -51,6 +52,7 @@ class Database:
         self.url = url
         self._reader = _engine(url, _READER_PRAGMAS, begin="BEGIN")
         self._reading: Connection | None = None  # kept: opening one costs as much as a query
+        self._long_reader = SqliteLongReader(_engine(url, _READER_PRAGMAS, begin="BEGIN"))
         self._writer = SqliteWriter(_engine(url, _WRITER_PRAGMAS, begin="BEGIN IMMEDIATE"), patience)
 
     def __repr__(self) -> str:
@@ -70,6 +72,7 @@ class Database:
     async def aclose(self) -> None:
         """Finish the writes that are waiting and close; may be called twice."""
         await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._long_reader.close)
         if self._reading is not None:
             self._reading.close()
             self._reading = None
@@ -83,9 +86,11 @@ class Database:
         with self._translated_errors():
             return await self._writer.run(unit, long=long)
 
-    async def read(self, unit: Callable[[Connection], T]) -> T:
-        """Run ``unit``, which only reads, on one snapshot of the database."""
+    async def read(self, unit: Callable[[Connection], T], *, long: bool = False) -> T:
+        """Run ``unit``, which only reads, on one snapshot of the database; ``long`` is as in `write`."""
         with self._translated_errors():
+            if long:
+                return await self._long_reader.run(unit)
             if self._reading is None:
                 self._reading = self._reader.connect()
             with self._reading.begin():
