@@ -1,8 +1,9 @@
 """The real things that tests run on: a Temporal dev server, and on it an engine of their own for each test."""
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,8 +25,16 @@ from lockstitch.dev import SERVER_SETTINGS, temporal_binary
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import SEARCH_ATTRIBUTES, NewMessage, RunPolicy, ThreadRunRequest
 from lockstitch.starter.payloads import data_converter
+from lockstitch.tests.postgresql_server import PostgresqlServer, started_postgresql
 from lockstitch.tools import ToolRegistry
 from lockstitch.worker import build_workers
+
+TESTS = Path(__file__).parent
+
+ON_BOTH_DATABASES = ("activities", "http", "store")
+"""Folders of tests that concern the database."""
+
+MakeDatabase = Callable[[], str]
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +58,58 @@ def workflow_sandbox() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*passed_through))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let each test that concerns the database run on both, and the others on SQLite; or all on the one that is named.
+
+    A test that is about one of the two says so with the mark ``on_database``.
+    """
+    if "database_kind" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("on_database")
+    folder = metafunc.definition.path.relative_to(TESTS).parts[0]
+    if mark is not None:
+        kinds = list(mark.args)
+    elif named := os.environ.get("LOCKSTITCH_TEST_DATABASE"):
+        kinds = [named]
+    else:
+        kinds = ["sqlite", "postgresql"] if folder in ON_BOTH_DATABASES else ["sqlite"]
+    metafunc.parametrize("database_kind", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """The kind of database that the test runs on."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server, one for all tests."""
+    with started_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def make_database(
+    request: pytest.FixtureRequest, database_kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> MakeDatabase:
+    """Make a database of the kind that the test runs on, empty, and return its URL; it lasts as long as the tests."""
+    if database_kind == "sqlite":
+        return lambda: f"sqlite:///{tmp_path_factory.mktemp('database') / 'lockstitch.db'}"
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return server.create_database
+
+
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+def database_url(make_database: MakeDatabase) -> str:
+    """The URL of an empty database."""
+    return make_database()
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
     """An empty database."""
-    async with Database(f"sqlite:///{tmp_path / 'lockstitch.db'}") as opened:
+    async with Database(database_url) as opened:
         yield opened
 
 

@@ -95,7 +95,7 @@ def _routes(services: Services) -> list[Route]:
 async def open_services(config: Config) -> AsyncIterator[Services]:
     """Open what the operations work with; raises `LockstitchError` where something is missing."""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(config.database_url))
+        database = await stack.enter_async_context(_database(config))
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(
             await Starter.connect(
@@ -104,6 +104,14 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
         )
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
         yield Services(database, feed, delivery, starter, _decision_links(config))
+
+
+def _database(config: Config) -> Database:
+    return Database(
+        config.database_url,
+        connections=config.database_connections,
+        upgrades=config.database_auto_upgrade,
+    )
 
 
 def _decision_links(config: Config) -> DecisionLinks | None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, insert, select, update
 
 from lockstitch.assistants.store.prepared import Prepared, Row
 
@@ -122,17 +122,12 @@ def _select(table: Table, conditions: tuple[_Condition, ...], order: str | None 
 
 @cache
 def _overwrite(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Prepared:
-    return Prepared(_changing(table, conditions, columns))
+    return Prepared(update(table).where(*_clauses(table, conditions)), columns)
 
 
 @cache
 def _update(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Prepared:
-    return Prepared(_changing(table, conditions, columns).returning(table))
-
-
-def _changing(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Update:
-    changed: dict[str, Any] = {name: bindparam(name) for name in columns}
-    return update(table).where(*_clauses(table, conditions)).values(changed)
+    return Prepared(update(table).where(*_clauses(table, conditions)).returning(table), columns)
 
 
 @cache

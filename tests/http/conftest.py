@@ -101,10 +101,10 @@ class Server:
 
 
 @asynccontextmanager
-async def running_server(temporal: Client, folder: Path, task_queue: str | None = None) -> AsyncIterator[Server]:
-    """Serve a new database."""
+async def running_server(temporal: Client, url: str, task_queue: str | None = None) -> AsyncIterator[Server]:
+    """Serve a database."""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(f"sqlite:///{folder / 'lockstitch.db'}"))
+        database = await stack.enter_async_context(Database(url))
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(Starter(temporal, task_queue=task_queue or f"test-{uuid4()}"))
         services = Services(database, feed, CommandDelivery(database, starter), starter)
@@ -116,16 +116,16 @@ async def running_server(temporal: Client, folder: Path, task_queue: str | None 
 
 
 @pytest.fixture(scope="session")
-async def server(temporal: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    """A server, one for all tests."""
-    async with running_server(temporal, tmp_path_factory.mktemp("server")) as up:
+async def server(temporal: Client, make_database: Callable[[], str]) -> AsyncIterator[Server]:
+    """A server, one for all tests on one kind of database."""
+    async with running_server(temporal, make_database()) as up:
         yield up
 
 
 @pytest.fixture
-def another_server(temporal: Client, tmp_path: Path) -> Callable[..., Any]:
+def another_server(temporal: Client, database_url: str) -> Callable[..., Any]:
     """Start a server of one's own, on another Temporal server where one is given."""
-    return lambda client=temporal, **options: running_server(client, tmp_path, **options)
+    return lambda client=temporal, **options: running_server(client, database_url, **options)
 
 
 @pytest.fixture(scope="session")

