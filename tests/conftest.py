@@ -4,7 +4,13 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +37,17 @@ from lockstitch.worker import build_workers
 
 TESTS = Path(__file__).parent
 
-ON_BOTH_DATABASES = ("activities", "http", "store")
-"""Folders of tests that concern the database."""
+ON_BOTH_DATABASES = (
+    "activities/test_backend_conformance.py",
+    "activities/test_event_recorder.py",
+    "activities/test_local_turn.py",
+    "activities/test_tool_activities.py",
+    "http/",
+    "store/",
+)
+"""The tests that concern the database."""
 
-MakeDatabase = Callable[[], str]
+MakeDatabase = Callable[[], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session")
@@ -66,13 +79,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "database_kind" not in metafunc.fixturenames:
         return
     mark = metafunc.definition.get_closest_marker("on_database")
-    folder = metafunc.definition.path.relative_to(TESTS).parts[0]
+    path = metafunc.definition.path.relative_to(TESTS).as_posix()
     if mark is not None:
         kinds = list(mark.args)
     elif named := os.environ.get("LOCKSTITCH_TEST_DATABASE"):
         kinds = [named]
     else:
-        kinds = ["sqlite", "postgresql"] if folder in ON_BOTH_DATABASES else ["sqlite"]
+        kinds = ["sqlite", "postgresql"] if path.startswith(ON_BOTH_DATABASES) else ["sqlite"]
     metafunc.parametrize("database_kind", kinds, indirect=True, scope="session")
 
 
@@ -93,17 +106,23 @@ def postgresql() -> Iterator[PostgresqlServer]:
 def make_database(
     request: pytest.FixtureRequest, database_kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> MakeDatabase:
-    """Make a database of the kind that the test runs on, empty, and return its URL; it lasts as long as the tests."""
+    """Make an empty database of the kind that the test runs on; it lasts as long as the ``with``, which has its URL."""
+
+    @contextmanager
+    def file() -> Iterator[str]:
+        yield f"sqlite:///{tmp_path_factory.mktemp('database') / 'lockstitch.db'}"
+
     if database_kind == "sqlite":
-        return lambda: f"sqlite:///{tmp_path_factory.mktemp('database') / 'lockstitch.db'}"
+        return file
     server: PostgresqlServer = request.getfixturevalue("postgresql")
-    return server.create_database
+    return server.new_database
 
 
 @pytest.fixture
-def database_url(make_database: MakeDatabase) -> str:
+def database_url(make_database: MakeDatabase) -> Iterator[str]:
     """The URL of an empty database."""
-    return make_database()
+    with make_database() as url:
+        yield url
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from uuid import uuid4
@@ -31,25 +32,62 @@ SETTINGS = (
 )
 
 
-@dataclass(frozen=True)
+TABLES = """
+    SELECT md5(string_agg(concat(relname, relfilenode), ',' ORDER BY relname))
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind <> 'S'
+"""
+
+SWEEP = """
+    DO $$
+    DECLARE name text;
+    BEGIN
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+        SET LOCAL session_replication_role = replica;  -- in any order, whoever refers to whom
+        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+            EXECUTE format('DELETE FROM %I', name);
+        END LOOP;
+        PERFORM setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S';
+    END $$
+"""
+
+
+@dataclass
 class PostgresqlServer:
     """A server that runs."""
 
     folder: Path
     binaries: Path
     user: int
+    made: set[str] = field(default_factory=set)
+    idle: list[str] = field(default_factory=list)
 
     def url(self, database: str) -> str:
         """Return the URL of one of its databases."""
         return f"postgresql://postgres@/{database}?host={self.folder}"
 
-    def create_database(self) -> str:
-        """Create a database with the newest tables and return its URL."""
-        return self._create(f"TEMPLATE {TEMPLATE} STRATEGY FILE_COPY")
+    @contextmanager
+    def new_database(self, *, empty: bool = False) -> Iterator[str]:
+        """Give the URL of a database that nobody else has; an ``empty`` one has no tables, others have no rows."""
+        name = f"test_{uuid4().hex}" if empty or not self.idle else self.idle.pop()
+        if name not in self.made:
+            self.execute(f"CREATE DATABASE {name} {'' if empty else f'TEMPLATE {TEMPLATE}'}")
+            self.made.add(name)
+        yield self.url(name)
+        if self._swept(name):
+            self.idle.append(name)
 
-    def create_empty_database(self) -> str:
-        """Create a database without tables and return its URL."""
-        return self._create("")
+    def _swept(self, name: str) -> bool:
+        """Take away what a test left in the database, and tell whether it is as it was: making one takes long."""
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            connection.execute(SWEEP.encode())
+            return connection.execute(TABLES.encode()).fetchone() == self.tables
+
+    @cached_property
+    def tables(self) -> object:
+        """What the tables of a database are when nobody has changed them."""
+        with psycopg.connect(self.url(TEMPLATE), autocommit=True) as connection:
+            return connection.execute(TABLES.encode()).fetchone()
 
     def create_template(self) -> None:
         """Create the database of which the others are copies: making the tables takes longer than copying them."""
@@ -76,11 +114,6 @@ class PostgresqlServer:
     def make(self) -> None:
         """Make its data."""
         self._run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
-
-    def _create(self, options: str) -> str:
-        name = f"test_{uuid4().hex}"
-        self.execute(f"CREATE DATABASE {name} {options}")
-        return self.url(name)
 
     def _run(self, program: str, *words: str | Path) -> None:
         command = [self.binaries / program, "--pgdata", self.folder / "data", *words]

@@ -146,6 +146,7 @@ def _prompt_is_spent(run: Row) -> bool:
 def _submit(
     connection: Connection, run_id: str, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]
 ) -> None:
+    event_log.lock(connection, run_id)
     for output in outputs:
         tool_calls.record_output(connection, run_id, output.tool_call_id, output.output, "answered")
     for failure in failures:

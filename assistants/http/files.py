@@ -43,7 +43,7 @@ class Files:
                 "bytes": upload.size or 0,
             }
             row = await self._database.write(
-                lambda connection: files.create(connection, values, _chunks(upload.file)), long=True
+                lambda connection: files.create(connection, values, lambda: _chunks(upload.file)), long=True
             )
         finally:
             await form.close()
@@ -116,6 +116,7 @@ def _fields(form: FormData) -> tuple[UploadFile, str]:
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
     while data := file.read(files.CHUNK_BYTES):
         yield data
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 from starlette.requests import Request
 
-from lockstitch.assistants import objects, refusals
+from lockstitch.assistants import objects
 from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import read_body, stored
 from lockstitch.assistants.http.ids import checked_id, path_id
@@ -33,7 +33,9 @@ class Messages:
         """Add a message, unless a run is active on the thread."""
         thread_id = path_id(request, "thread_id")
         message = await read_body(request, NewMessage)
-        row = await self._database.write(lambda connection: _add(connection, thread_id, message))
+        row = await self._database.write(
+            lambda connection: threads.post_message(connection, thread_id, message, int(time.time()))
+        )
         return JsonAnswer(objects.message(row))
 
     async def retrieve(self, request: Request) -> JsonAnswer:
@@ -72,15 +74,9 @@ class Messages:
         thread_id, message_id = path_id(request, "thread_id"), path_id(request, "message_id")
 
         def drop(connection: Connection) -> None:
+            threads.lock(connection, thread_id)
             threads.get_message(connection, thread_id, message_id)
             threads.drop_message(connection, message_id)
 
         await self._database.write(drop)
         return JsonAnswer(objects.deleted(message_id, "thread.message.deleted"))
-
-
-def _add(connection: Connection, thread_id: str, message: NewMessage) -> Row:
-    threads.get(connection, thread_id)
-    if active := threads.active_run_id(connection, thread_id):
-        raise refusals.message_while_run_is_active(thread_id, active)
-    return threads.add_message(connection, thread_id, message, int(time.time()))

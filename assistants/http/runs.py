@@ -106,7 +106,8 @@ class Runs:
     async def retrieve(self, request: Request) -> JsonAnswer:
         """Return a run."""
         thread_id, run_id = path_id(request, "thread_id"), path_id(request, "run_id")
-        return _run_answer(await self._database.read(lambda connection: runs.get(connection, thread_id, run_id)))
+        row = await self._database.read(lambda connection: runs.get(connection, thread_id, run_id), one_query=True)
+        return _run_answer(row)
 
     async def list_page(self, request: Request) -> JsonAnswer:
         """Return a page of the thread's runs."""
@@ -121,6 +122,7 @@ class Runs:
         values = stored(body, metadata=body.metadata or {})
 
         def change(connection: Connection) -> Row:
+            event_log.lock(connection, run_id)
             run = runs.get(connection, thread_id, run_id)
             if run["status"] not in _MODIFIABLE:
                 raise refusals.not_updatable(run["status"])
@@ -144,6 +146,7 @@ class Runs:
         body = await read_body(request, SubmittedOutputs)
 
         def submit(connection: Connection) -> tuple[tuple[Row, int], Row]:
+            event_log.lock(connection, run_id)
             seen = event_log.last_seq(connection, run_id)
             run = runs.submit_outputs(connection, thread_id, run_id, body.tool_outputs, int(time.time()))
             payload = {"call_ids": [output.tool_call_id for output in body.tool_outputs]}

@@ -82,6 +82,7 @@ def _columns(thread: ModifiedThread) -> dict[str, object]:
 
 
 def _delete(connection: Connection, thread_id: str) -> tuple[None, Row | None]:
+    threads.lock(connection, thread_id)
     run_id, command = threads.active_run_id(connection, thread_id), None
     if run_id is not None:
         # Whoever follows the run learns that it has ended before it is gone.

@@ -11,7 +11,7 @@ from lockstitch.starter.identifiers import new_id
 
 def create(connection: Connection, values: Row, now: int) -> Row:
     """Add an assistant; ``values`` are columns of the table."""
-    return rows.add(connection, assistants, {"id": new_id("asst"), "created_at": now} | dict(values))
+    return rows.add_last(connection, assistants, {"id": new_id("asst"), "created_at": now} | dict(values))
 
 
 def get(connection: Connection, assistant_id: str) -> Row:
@@ -29,7 +29,6 @@ def listed(connection: Connection, cursor: PageCursor) -> Page:
 
 def change(connection: Connection, assistant_id: str, values: Row) -> Row:
     """Write new values into an assistant and return it; raises `ApiError` (404)."""
-    get(connection, assistant_id)
     row = rows.change(connection, assistants, {"id": assistant_id}, values) if values else None
     return row or get(connection, assistant_id)
 

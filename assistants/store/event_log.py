@@ -59,6 +59,20 @@ _AFTER = (
 )
 
 
+def lock(connection: Connection, run_id: str, *, fence: int | None = None) -> None:
+    """Let nobody else change what belongs to the run until the transaction ends; a run without a log has nothing yet.
+
+    Whoever changes more than one row of a run begins with this, and locks the thread before it where it has to, so
+    that no two wait for each other. With a ``fence``, those whom `append` would refuse need not begin: raises
+    `WriterFenced` then.
+    """
+    if rows.writes_alone(connection):
+        return
+    row = rows.locked(connection, run_logs, run_id=run_id)
+    if fence is not None and (row is None or row["fence"] != fence):
+        raise WriterFenced(run_id)
+
+
 def claim(connection: Connection, run_id: str) -> int:
     """Take over the run's log and return the fence to append with."""
     fence = _DRAW_FENCE.value(connection, {"run": run_id})

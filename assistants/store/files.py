@@ -1,6 +1,6 @@
 """Uploaded files: what is known of them, and their bytes in chunks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from sqlalchemy import Connection, insert, select
 
@@ -12,12 +12,12 @@ from lockstitch.assistants.store.schema import file_chunks, files
 CHUNK_BYTES = 1024 * 1024
 
 
-def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
-    """Add a file with its content, which comes in pieces of at most `CHUNK_BYTES`."""
+def create(connection: Connection, values: Row, chunks: Callable[[], Iterator[bytes]]) -> Row:
+    """Add a file with its content; ``chunks`` begins it anew, in pieces of at most `CHUNK_BYTES`."""
     row = rows.add(connection, files, {"status": "processed", "expires_at": None} | dict(values))
-    for position, data in enumerate(chunks):
+    for position, data in enumerate(chunks()):
         connection.execute(insert(file_chunks).values(file_id=row["id"], position=position, data=data))
-    return row
+    return rows.move_last(connection, files, row)
 
 
 def get(connection: Connection, file_id: str) -> Row:

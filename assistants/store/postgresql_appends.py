@@ -10,7 +10,7 @@ import psycopg
 from lockstitch.assistants.store.announcements import CHANNEL
 
 CHECK_SECONDS = 10.0
-"""How often watchers look for themselves, in case that a call was lost, and the connection has to prove that it lives."""
+"""How often watchers look for themselves, in case a call was lost, and the connection has to prove that it lives."""
 
 
 async def appends_by_listening(

@@ -22,6 +22,7 @@ class _Dumper(StrDumperUnknown):
 class _Loader(TextLoader):
     def load(self, data: Any) -> Any:
         loaded = super().load(data)
+        assert isinstance(loaded, str)  # noqa: S101 - in a database in UTF-8, text is text
         if _ESCAPE in loaded:
             return loaded.replace(f"{_ESCAPE}0", "\x00").replace(f"{_ESCAPE}1", _ESCAPE)
         return loaded

@@ -5,7 +5,7 @@ comes back. A run carries out some fifty statements, so those that it needs are 
 it is worth as much there.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
@@ -32,7 +32,7 @@ def _dialect(name: str) -> Dialect:
         return SQLiteDialect_pysqlite(paramstyle="qmark", json_serializer=json_text, json_deserializer=from_json)
     from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg  # takes long to load, and not all need it
 
-    return PGDialect_psycopg(paramstyle="format")
+    return PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]  # SQLAlchemy's own
 
 
 class Prepared:
@@ -118,12 +118,13 @@ class _Compiled:
     def rows(self, connection: Connection, values: Row) -> list[Row]:
         """Carry the statement out and return the rows."""
         cursor = self.execute(connection, values)
-        found = [dict(zip(self._keys, row, strict=True)) for row in cursor.fetchall()]
-        if found:
-            for key, convert in self._converts(cursor):
-                for row in found:
-                    row[key] = convert(row[key])
-        return found
+        return [self._row(cursor, row) for row in cursor.fetchall()]
+
+    def _row(self, cursor: Any, row: Iterable[Any]) -> Row:
+        made = dict(zip(self._keys, row, strict=True))
+        for key, convert in self._converts(cursor):
+            made[key] = convert(made[key])
+        return made
 
     def _converts(self, cursor: Any) -> tuple[tuple[str, _Convert], ...]:
         if self._read is None:

@@ -45,6 +45,14 @@ def get(connection: Connection, thread_id: str) -> Row:
     return row
 
 
+def lock(connection: Connection, thread_id: str) -> Row:
+    """Return the thread; until the transaction ends, nobody else adds a message or begins a run. Raises `ApiError`."""
+    row = rows.locked(connection, threads, id=thread_id)
+    if row is None:
+        raise refusals.no_thread(thread_id)
+    return row
+
+
 def change(connection: Connection, thread_id: str, values: Row) -> Row:
     """Write new values into a thread and return it; raises `ApiError` (404)."""
     row = rows.change(connection, threads, {"id": thread_id}, values) if values else None
@@ -63,8 +71,16 @@ def active_run_id(connection: Connection, thread_id: str) -> str | None:
     return found
 
 
+def post_message(connection: Connection, thread_id: str, message: NewMessage, now: int) -> Row:
+    """Add a message that a caller wrote, unless a run is active on the thread; raises `ApiError`."""
+    lock(connection, thread_id)
+    if active := active_run_id(connection, thread_id):
+        raise refusals.message_while_run_is_active(thread_id, active)
+    return add_message(connection, thread_id, message, now)
+
+
 def add_message(connection: Connection, thread_id: str, message: NewMessage, now: int) -> Row:
-    """Add a message that a caller wrote."""
+    """Add a message that a caller wrote, on a thread that is new or locked."""
     values = _message_values(thread_id, now) | {
         "role": message.role,
         "content": _stored_content(message),

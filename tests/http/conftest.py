@@ -116,10 +116,11 @@ async def running_server(temporal: Client, url: str, task_queue: str | None = No
 
 
 @pytest.fixture(scope="session")
-async def server(temporal: Client, make_database: Callable[[], str]) -> AsyncIterator[Server]:
+async def server(temporal: Client, make_database: Callable[..., Any]) -> AsyncIterator[Server]:
     """A server, one for all tests on one kind of database."""
-    async with running_server(temporal, make_database()) as up:
-        yield up
+    with make_database() as url:
+        async with running_server(temporal, url) as up:
+            yield up
 
 
 @pytest.fixture
