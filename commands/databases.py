@@ -27,11 +27,11 @@ def upgrade() -> None:
     if before == after:
         console.print(f"The tables are of version {after} already.", highlight=False)
     else:
-        console.print(f"{_tables(before)}; they are of version {after} now.", highlight=False)
+        console.print(f"{_tables(before, 'were')}; they are of version {after} now.", highlight=False)
 
 
-def _tables(version: str | None) -> str:
-    return "There are no tables" if version is None else f"The tables are of version {version}"
+def _tables(version: str | None, tense: str = "are") -> str:
+    return f"There {tense} no tables" if version is None else f"The tables {tense} of version {version}"
 
 
 async def _versions() -> tuple[str | None, str]:

@@ -47,7 +47,7 @@ ON_BOTH_DATABASES = (
 )
 """The tests that concern the database."""
 
-MakeDatabase = Callable[[], AbstractContextManager[str]]
+MakeDatabase = Callable[..., AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session")
@@ -106,10 +106,13 @@ def postgresql() -> Iterator[PostgresqlServer]:
 def make_database(
     request: pytest.FixtureRequest, database_kind: str, tmp_path_factory: pytest.TempPathFactory
 ) -> MakeDatabase:
-    """Make an empty database of the kind that the test runs on; it lasts as long as the ``with``, which has its URL."""
+    """Make a database of the kind that the test runs on for as long as the ``with`` lasts, which has its URL.
+
+    It has no rows; one that is ``empty`` has no tables either.
+    """
 
     @contextmanager
-    def file() -> Iterator[str]:
+    def file(*, empty: bool = True) -> Iterator[str]:
         yield f"sqlite:///{tmp_path_factory.mktemp('database') / 'lockstitch.db'}"
 
     if database_kind == "sqlite":
@@ -122,6 +125,13 @@ def make_database(
 def database_url(make_database: MakeDatabase) -> Iterator[str]:
     """The URL of an empty database."""
     with make_database() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(make_database: MakeDatabase) -> Iterator[str]:
+    """The URL of a database without tables."""
+    with make_database(empty=True) as url:
         yield url
 
 

@@ -69,7 +69,7 @@ class PostgresqlServer:
     @contextmanager
     def new_database(self, *, empty: bool = False) -> Iterator[str]:
         """Give the URL of a database that nobody else has; an ``empty`` one has no tables, others have no rows."""
-        name = f"test_{uuid4().hex}" if empty or not self.idle else self.idle.pop()
+        name = f"test_{uuid4().hex[:12]}" if empty or not self.idle else self.idle.pop()
         if name not in self.made:
             self.execute(f"CREATE DATABASE {name} {'' if empty else f'TEMPLATE {TEMPLATE}'}")
             self.made.add(name)
@@ -81,7 +81,9 @@ class PostgresqlServer:
         """Take away what a test left in the database, and tell whether it is as it was: making one takes long."""
         with psycopg.connect(self.url(name), autocommit=True) as connection:
             connection.execute(SWEEP.encode())
-            return connection.execute(TABLES.encode()).fetchone() == self.tables
+            if connection.execute(TABLES.encode()).fetchone() != self.tables:
+                return False
+            return connection.execute("SELECT version_num FROM alembic_version").fetchone() == (migrations.NEWEST,)
 
     @cached_property
     def tables(self) -> object:

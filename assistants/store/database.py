@@ -78,7 +78,7 @@ class Database:
     ) -> None:
         parsed = _parsed(url)
         self.url = url
-        self._shown = parsed.render_as_string(hide_password=True)
+        self._shown = _shown(parsed)
         self._upgrades = upgrades
         self._driver = _driver(parsed, patience, connections)
 
@@ -151,6 +151,11 @@ def _driver(url: URL, patience: timedelta, connections: int) -> Driver:
     from lockstitch.assistants.store.postgresql import PostgresqlDriver  # its packages take long to load
 
     return PostgresqlDriver(url, patience, connections)
+
+
+def _shown(url: URL) -> str:
+    """Return the URL as it may be shown: no password, and nothing but what says which database it is."""
+    return url.set(query={}).render_as_string(hide_password=True)
 
 
 def _parsed(url: str) -> URL:

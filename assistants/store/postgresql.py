@@ -89,7 +89,8 @@ class PostgresqlDriver:
     def reason(self, error: Exception) -> str:
         """Return what was wrong, in one line."""
         said = str(getattr(error, "orig", None) or error)
-        return " ".join(said.split())
+        # What stands further in are hints that fit a terminal.
+        return " ".join(line for line in said.splitlines() if not line.startswith(("\t", "LINE ", " ")))
 
     def _on_thread(self, transaction: Callable[[], T]) -> "asyncio.Future[T]":
         return asyncio.get_running_loop().run_in_executor(self._threads, transaction)

@@ -64,7 +64,8 @@ def _described(found: str | None) -> str:
 
 
 def _unfit(connection: Connection, problem: str) -> StoreUnavailable:
-    return StoreUnavailable(connection.engine.url.render_as_string(hide_password=True), problem)
+    url = connection.engine.url.set(query={})
+    return StoreUnavailable(url.render_as_string(hide_password=True), problem)
 
 
 def _wait_for_turn(connection: Connection) -> None:
