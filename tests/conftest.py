@@ -82,7 +82,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     path = metafunc.definition.path.relative_to(TESTS).as_posix()
     if mark is not None:
         kinds = list(mark.args)
-    elif named := os.environ.get("LOCKSTITCH_TEST_DATABASE"):
+    elif named := os.environ.get("TEST_DATABASE"):
         kinds = [named]
     else:
         kinds = ["sqlite", "postgresql"] if path.startswith(ON_BOTH_DATABASES) else ["sqlite"]
