@@ -28,8 +28,9 @@ format: $(VENV)/.ready ## Format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.ready ## Measure against Temporal's floor and a bare SDK loop; writes benchmarks/results/
+bench: $(VENV)/.ready ## Measure against Temporal's floor, a bare SDK loop and a bare route; writes benchmarks/results/
 	$(BIN)/python -P benchmarks/run.py
+	$(BIN)/python -P benchmarks/http_run.py
 
 chaos: $(VENV)/.ready ## Let thousands of runs meet misfortunes, and kill processes under 210 more; takes long
 	$(BIN)/pytest -m chaos -s --timeout 3600 tests/chaos

@@ -63,6 +63,28 @@ class Config:
     server_url: str = _setting(
         "LOCKSTITCH_SERVER_URL", "http://127.0.0.1:8700", "Where the starter reads event streams."
     )
+    server_api_key: str = _secret(
+        "LOCKSTITCH_SERVER_API_KEY", "The key with which the starter reads event streams, where keys are asked for."
+    )
+    request_timeout: timedelta = _setting(
+        "LOCKSTITCH_REQUEST_TIMEOUT_SECONDS",
+        timedelta(seconds=30),
+        "How many seconds a client of the HTTP server may take for the head of a request, and for its body beyond one "
+        "second for each KiB.",
+        numbers=(1, LARGEST_NUMBER),
+    )
+    max_streams: int = _setting(
+        "LOCKSTITCH_MAX_STREAMS",
+        5000,
+        "Event streams that one HTTP server sends at a time; one more is answered with 503.",
+        numbers=(1, LARGEST_NUMBER),
+    )
+    max_streams_per_key: int = _setting(
+        "LOCKSTITCH_MAX_STREAMS_PER_KEY",
+        1000,
+        "Of these, those of one key; one more is answered with 429.",
+        numbers=(1, LARGEST_NUMBER),
+    )
     metrics_host: str = _setting(
         "LOCKSTITCH_METRICS_HOST", "127.0.0.1", "The address of the worker's /metrics, /healthz and /readyz."
     )
@@ -90,6 +112,13 @@ class Config:
         timedelta(seconds=120),
         "How many seconds the endpoint may be silent before the turn is tried again.",
         numbers=(1, LARGEST_NUMBER),
+    )
+    model_context_tokens: int = _setting(
+        "LOCKSTITCH_MODEL_CONTEXT_TOKENS",
+        0,
+        "How many tokens the model takes at once: longer threads are shortened. 0: as the model's name says, where it "
+        "is known.",
+        numbers=(0, 100_000_000),
     )
     model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
     openai_api_key: str = _secret("OPENAI_API_KEY", "The key of the model endpoint.")

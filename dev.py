@@ -34,6 +34,9 @@ SERVER_SETTINGS = (
     "matching.numTaskqueueWritePartitions=1",
     # The search attributes are known at the start; by default, this server reads their names anew at each use.
     "system.forceSearchAttributesCacheRefreshOnRead=false",
+    # A worker that stops ends its polls itself. This server can do it for the worker, but misses one that begins at
+    # that moment, and then the worker does not stop for a minute (temporalio/temporal, pull request 11841).
+    "frontend.enableCancelWorkerPollsOnShutdown=false",
 )
 _SQLITE_SETTINGS = ("journal_mode=wal", "synchronous=off")
 

@@ -9,6 +9,7 @@
     |-- ProcessFailed            a process that was started did not come up
     |-- TemporalUnreachable      no Temporal server answers at the address
     |-- StoreUnavailable         the database cannot be opened or written
+    |-- ImportRefused            saved objects that cannot be imported
     |-- ModelScriptInvalid       a model script that cannot be read
     |-- FaultInvalid             a fault for the testing server that cannot be read
     |-- ToolError
@@ -23,11 +24,16 @@
     |-- RunFinished              the run has ended and takes no more
     |-- RunBroken                the run's workflow ended without saying how the run did
     |-- ServerUnreachable        no Lockstitch server answers at the address
+    |-- KeyRefused               a Lockstitch server wants a key, or another one
     |-- AnswerRefused            tool outputs that the run does not wait for
     |-- EscalationNotFound       no run asks this
     |-- DecisionRefused          a decision that cannot be taken, such as the second one
     |-- NoWorker                 no worker took something that only a worker can take
+    |-- KeysMissing              others could reach the server, and there is no key to ask for
+    |-- KeyNotFound              no key has this id
+    |-- ProjectNotFound          no project has this name
     |-- WriterFenced             a newer attempt has taken over this run's event log
+    |-- FileRefused              a file of a vector store that cannot be read or has no text
     |-- WebhookError
     |   |-- WebhookTargetRefused       an address to which nothing is delivered
     |   |-- WebhookUnwanted            the receiver wants no more
@@ -39,9 +45,9 @@
     `-- ApiError                 a request that the Assistants API answers with an error object
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 
 
 class LockstitchError(Exception):
@@ -100,6 +106,14 @@ class StoreUnavailable(LockstitchError):
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"The database {url} cannot be used: {reason}")
         self.url = url
+
+
+class ImportRefused(LockstitchError):
+    """Saved objects that cannot be imported; nothing of them was stored."""
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        super().__init__("Nothing was imported.\n" + "\n".join(problems))
+        self.problems = tuple(problems)
 
 
 class ModelScriptInvalid(LockstitchError):
@@ -226,6 +240,17 @@ class ServerUnreachable(LockstitchError):
         self.url = url
 
 
+class KeyRefused(LockstitchError):
+    """A Lockstitch server wants a key, or another one."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(
+            f"The server at {url} takes no requests without a key of its own; set LOCKSTITCH_SERVER_API_KEY, or give "
+            "the starter an api_key."
+        )
+        self.url = url
+
+
 class AnswerRefused(LockstitchError):
     """Tool outputs for calls that the run does not wait for."""
 
@@ -261,12 +286,47 @@ class NoWorker(LockstitchError):
         self.run_id = run_id
 
 
+class KeysMissing(LockstitchError):
+    """Others could reach the server, and no key was ever created that it could ask them for."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__(
+            f"The HTTP server would listen on {host}, where others reach it, and no key exists yet; create one with "
+            "`lockstitch keys create --project NAME`, or set LOCKSTITCH_HOST=127.0.0.1."
+        )
+        self.host = host
+
+
+class KeyNotFound(LockstitchError):
+    """No key has this id."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(f"No key has the id '{key_id}'; `lockstitch keys list` shows them.")
+        self.key_id = key_id
+
+
+class ProjectNotFound(LockstitchError):
+    """No project has this name."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(f"No project is named '{project}'; a project begins with its first key.")
+        self.project = project
+
+
 class WriterFenced(LockstitchError):
     """A newer attempt has taken over the run's event log; this one must stop writing."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"A newer attempt writes the events of run {run_id}.")
         self.run_id = run_id
+
+
+class FileRefused(LockstitchError):
+    """A file cannot be read, or there is no text in it; ``code`` is what the API says of it."""
+
+    def __init__(self, code: Literal["unsupported_file", "invalid_file"], message: str) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class WebhookError(LockstitchError):

@@ -85,9 +85,19 @@ class QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp, listener: socket.socket) -> AsyncIterator[None]:
-    """Serve ``app`` on ``listener`` while the body runs."""
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=3)
+async def serving(
+    app: ASGIApp, listener: socket.socket, protocol: type[asyncio.Protocol] | None = None
+) -> AsyncIterator[None]:
+    """Serve ``app`` on ``listener`` while the body runs; ``protocol`` takes the place of uvicorn's own."""
+    config = uvicorn.Config(
+        app,
+        http=protocol or "httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=3,
+    )
     server = QuietServer(config)
     serving_task = asyncio.create_task(server.serve([listener]), name="http-server")
     try:

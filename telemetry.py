@@ -155,6 +155,9 @@ def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
     # What they say at this level is about every request or their own start, and hides what matters.
     for chatty in ("alembic", "httpx2", "httpcore2", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+    # At the level debug they log what they send and receive: messages, tool outputs, answers.
+    for indiscreet in ("openai", "temporalio"):
+        logging.getLogger(indiscreet).setLevel(max(logging.INFO, logging.getLogger().level))
 
 
 def buffering_runtime() -> Runtime:

@@ -28,10 +28,13 @@ from lockstitch.activities.adoption import AdoptionActivities, StrandedRuns, Swe
 from lockstitch.activities.backends.base import Backend
 from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.escalations import NotificationActivities
+from lockstitch.activities.housekeeping import Chores, HousekeepingActivities
+from lockstitch.activities.ingestion import IngestionActivities
 from lockstitch.activities.runs import RunActivities
 from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.ingestion.parsing import TextParser
 from lockstitch.assistants.model.turn import Model
 from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.store.database import Database
@@ -40,8 +43,11 @@ from lockstitch.probes import listen, probe_app, serving
 from lockstitch.starter import contract
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.decision_links import DecisionLinks
+from lockstitch.starter.ingestion import ingestion_queue
 from lockstitch.tools import ToolRegistry
 from lockstitch.workflows.adoption import AdoptionSweep
+from lockstitch.workflows.housekeeping import Housekeeping
+from lockstitch.workflows.ingestion import IngestFiles
 from lockstitch.workflows.notification import DeliverNotification
 from lockstitch.workflows.thread_run import ThreadRun
 
@@ -57,6 +63,12 @@ HANDLER_THREADS = 200
 
 SWEEP_EVERY = timedelta(seconds=30)
 """How often stranded runs are looked for."""
+
+CHORES_EVERY = timedelta(minutes=1)
+"""How often files and vector stores that have expired are removed."""
+
+FILES_AT_A_TIME = 2
+"""How many activities that parse files one worker takes at a time: they need a processor."""
 
 
 async def run_worker(config: Config, stop: asyncio.Event) -> None:
@@ -81,6 +93,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         )
         await ensure_search_attributes(client)
         await ensure_sweep(client, config.task_queue)
+        await ensure_housekeeping(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
         await stack.enter_async_context(counting_open_runs(starter))
@@ -109,38 +122,60 @@ def build_workers(
     remote: Sequence[Backend] = (),
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
-    """Return the worker of runs, and one more for each task queue that a tool asks for.
+    """Return the worker of runs, that of files, and one more for each task queue that a tool asks for.
 
     ``remote`` are the backends beside the one whose runs are our own.
     """
-    backends = {backend.name: backend for backend in (LocalBackend(database, model, tools), *remote)}
+    local = LocalBackend(database, model, tools, config.model_context_tokens or None)
+    backends = {backend.name: backend for backend in (local, *remote)}
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
     notify = NotificationActivities(database, _webhook(config), _decision_links(config)).deliver_notification
     starter = Starter(client, task_queue=config.task_queue)  # opens no connection of its own, so nothing to close
     elsewhere = [backend for backend in remote if isinstance(backend, StrandedRuns)]
     sweep = AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs
-    activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, *calls]
-    workflows = [ThreadRun, DeliverNotification, AdoptionSweep]
+    chores = HousekeepingActivities(database, starter).do_chores
+    activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, chores, *calls]
+    workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, Housekeeping]
+    ingestion = IngestionActivities(database, TextParser()).activities()
+    few = min(FILES_AT_A_TIME, config.max_concurrent_activities)
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [
         build_worker(client, config, config.task_queue, activities, workflows, workflow_runner),
+        build_worker(client, config, ingestion_queue(config.task_queue), ingestion, slots=few),
         *(build_worker(client, config, queue, calls) for queue in sorted(own_queues)),
     ]
 
 
 async def ensure_sweep(client: Client, task_queue: str) -> None:
     """Make the schedule that sweeps for stranded runs, where the namespace does not have it yet."""
-    sweep = Schedule(
-        action=ScheduleActionStartWorkflow(
-            AdoptionSweep.run, Sweep(), id=f"adoption-sweep-{task_queue}", task_queue=task_queue
-        ),
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=SWEEP_EVERY)]),
+    action = ScheduleActionStartWorkflow(
+        AdoptionSweep.run, Sweep(), id=f"adoption-sweep-{task_queue}", task_queue=task_queue
+    )
+    note = "Takes over runs that nobody carries."
+    await _ensure_schedule(client, f"adoption-{task_queue}", action, SWEEP_EVERY, note)
+
+
+async def ensure_housekeeping(client: Client, task_queue: str) -> None:
+    """Make the schedule that removes what has expired, where the namespace does not have it yet."""
+    action = ScheduleActionStartWorkflow(
+        Housekeeping.run, Chores(), id=f"housekeeping-round-{task_queue}", task_queue=task_queue
+    )
+    note = "Removes files and vector stores that have expired."
+    await _ensure_schedule(client, f"housekeeping-{task_queue}", action, CHORES_EVERY, note)
+
+
+async def _ensure_schedule(
+    client: Client, schedule_id: str, action: ScheduleActionStartWorkflow, every: timedelta, note: str
+) -> None:
+    schedule = Schedule(
+        action=action,
+        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
-        state=ScheduleState(note="Takes over runs that nobody carries."),
+        state=ScheduleState(note=note),
     )
     with suppress(ScheduleAlreadyRunningError):
-        await client.create_schedule(f"adoption-{task_queue}", sweep)
+        await client.create_schedule(schedule_id, schedule)
 
 
 def _webhook(config: Config) -> Webhook | None:
@@ -162,8 +197,10 @@ def build_worker(
     activities: list[Callable[..., Any]],
     workflows: Sequence[type] = (),
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
+    *,
+    slots: int | None = None,
 ) -> Worker:
-    """Return one worker with the options that all of ours have."""
+    """Return one worker with the options that all of ours have; ``slots`` is how many activities it takes at a time."""
     return Worker(
         client,
         task_queue=task_queue,
@@ -171,7 +208,7 @@ def build_worker(
         activities=activities,
         workflow_runner=workflow_runner,
         build_id=f"lockstitch-{version('lockstitch')}",  # the default reads every module that is loaded
-        max_concurrent_activities=config.max_concurrent_activities,
+        max_concurrent_activities=config.max_concurrent_activities if slots is None else slots,
         graceful_shutdown_timeout=config.shutdown_grace,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,

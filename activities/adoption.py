@@ -11,7 +11,7 @@ from temporalio import activity
 
 from lockstitch import telemetry
 from lockstitch.activities.heartbeats import heartbeats
-from lockstitch.assistants.store import run_commands, runs
+from lockstitch.assistants.store import commands, runs
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.rows import Row
 from lockstitch.errors import LockstitchError
@@ -108,4 +108,4 @@ class AdoptionActivities:
 
 def _open_and_delivered(connection: Connection, before: int) -> list[Row]:
     """Return the open runs of the store that the Temporal server must know, created before a time."""
-    return [row for row in runs.open_runs(connection, before) if not run_commands.start_waits(connection, row["id"])]
+    return [row for row in runs.open_runs(connection, before) if not commands.start_waits(connection, row["id"])]

@@ -89,13 +89,15 @@ class EndRun(BaseModel):
 class RequestedCall(BaseModel):
     """A tool call of the round that a run stopped at.
 
-    ``policy`` is ``None`` where no handler is registered; ``outcome`` is set where the output is there already.
+    ``policy`` is ``None`` where no handler answers it; ``outcome`` is set where the output is there already.
+    ``client_answers`` says that its run leaves it to the client, whether a handler is registered or not.
     """
 
     call_id: str
     name: str
     policy: ToolPolicy | None = None
     outcome: ToolOutcome | None = None
+    client_answers: bool = False
 
 
 class RunStop(BaseModel):

@@ -12,7 +12,15 @@ from lockstitch import telemetry
 from lockstitch.activities.backends.base import Backend, Patience
 from lockstitch.activities.event_recorder import EventRecorder
 from lockstitch.activities.heartbeats import heartbeats
-from lockstitch.activities.messages import EndRun, ReplaceRun, RunRef, RunStop, StartRun, SubmitToolOutputs
+from lockstitch.activities.messages import (
+    EndRun,
+    ReplaceRun,
+    RequestedCall,
+    RunRef,
+    RunStop,
+    StartRun,
+    SubmitToolOutputs,
+)
 from lockstitch.activities.upstream_errors import raise_for_temporal
 from lockstitch.assistants.store import event_log, tool_calls
 from lockstitch.assistants.store.database import Database
@@ -146,11 +154,11 @@ class RunActivities:
         return stop.model_copy(update={"calls": calls})
 
     def _with_policies(self, stop: RunStop) -> RunStop:
-        calls = [call.model_copy(update={"policy": self._policy(call.name)}) for call in stop.calls]
+        calls = [call.model_copy(update={"policy": self._policy(call)}) for call in stop.calls]
         return stop.model_copy(update={"calls": calls})
 
-    def _policy(self, name: str) -> ToolPolicy | None:
-        tool = self._tools.get(name)
+    def _policy(self, call: RequestedCall) -> ToolPolicy | None:
+        tool = None if call.client_answers else self._tools.get(call.name)
         return None if tool is None else tool.policy
 
 

@@ -8,13 +8,14 @@ from sqlalchemy import Connection
 from temporalio.service import RPCError
 
 from lockstitch import telemetry
-from lockstitch.assistants.store import run_commands
+from lockstitch.assistants.store import commands
+from lockstitch.assistants.store.commands import CommandKind
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.rows import Row
-from lockstitch.assistants.store.run_commands import CommandKind
 from lockstitch.errors import LockstitchError, RunFinished, RunNotFound
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import ThreadRunRequest
+from lockstitch.starter.ingestion import Ingestion
 
 SWEEP_SECONDS = 2.0
 """How often the sweep looks for commands that nobody delivered."""
@@ -51,17 +52,17 @@ class CommandDelivery:
         except (LockstitchError, RPCError) as error:
             if not await self._came_too_late(command, error):
                 telemetry.log.warning(
-                    "command_not_delivered", run_id=command["run_id"], kind=command["kind"], error=str(error)
+                    "command_not_delivered", subject_id=command["subject_id"], kind=command["kind"], error=str(error)
                 )
                 return False
-        await self._database.write(lambda connection: run_commands.drop(connection, command))
+        await self._database.write(lambda connection: commands.drop(connection, command))
         return True
 
     async def sweep(self, *, older_than_seconds: float = PATIENCE_SECONDS) -> int:
         """Deliver what was left behind, and return how much that was."""
 
         def read(connection: Connection) -> list[Row]:
-            return run_commands.undelivered(connection, older_than_seconds=older_than_seconds)
+            return commands.undelivered(connection, older_than_seconds=older_than_seconds)
 
         left_behind = await self._database.read(read)
         delivered = [command for command in left_behind if await self.deliver(command)]
@@ -70,7 +71,7 @@ class CommandDelivery:
         return len(delivered)
 
     async def _send(self, command: Row) -> None:
-        run_id, payload = command["run_id"], command["payload"]
+        run_id, payload = command["subject_id"], command["payload"]
         kind: CommandKind = command["kind"]
         match kind:
             case "start":
@@ -79,6 +80,8 @@ class CommandDelivery:
                 await self._starter.outputs_stored(run_id, payload["call_ids"])
             case "cancel":
                 await self._starter.cancel(run_id)
+            case "ingest":
+                await self._starter.ingest(Ingestion.model_validate(payload))
 
     async def _came_too_late(self, command: Row, error: Exception) -> bool:
         """Tell whether the run has ended, so that an answer or a cancellation means nothing any more."""
@@ -87,8 +90,8 @@ class CommandDelivery:
         if not isinstance(error, RunNotFound):
             return False
         # A run that is unknown because its start waits too will be started by the sweep, and then told the rest.
-        run_id = command["run_id"]
-        return not await self._database.read(lambda connection: run_commands.start_waits(connection, run_id))
+        run_id = command["subject_id"]
+        return not await self._database.read(lambda connection: commands.start_waits(connection, run_id))
 
     async def _sweep_on(self) -> None:
         while True:

@@ -35,7 +35,14 @@ def assistant(row: Row) -> Object:
 
 def tools(given: Iterable[ToolParam]) -> list[Object]:
     """Tools as they stand in an assistant or a run: with the defaults that the API fills in."""
-    return [tool.model_dump(mode="json", exclude_none=True) for tool in given]
+    return [_tool(tool) for tool in given]
+
+
+def _tool(tool: ToolParam) -> Object:
+    made = tool.model_dump(mode="json", exclude_none=True)
+    if tool.type == "file_search":
+        made["file_search"]["ranking_options"].setdefault("hybrid_search", None)
+    return made
 
 
 def thread(row: Row) -> Object:
@@ -130,8 +137,11 @@ def required_action(calls: Iterable[Row]) -> Object:
     }
 
 
-def run_step(row: Row, calls: Sequence[Row] = ()) -> Object:
-    """A ``thread.run.step``; ``calls`` are the tool calls of a step of type ``tool_calls``."""
+def run_step(row: Row, calls: Sequence[Row] = (), expires_at: int | None = None) -> Object:
+    """A ``thread.run.step``; ``calls`` are the tool calls of a step of type ``tool_calls``.
+
+    ``expires_at`` is the run's: streams tell it, and who reads a step later does not see it.
+    """
     return {
         "id": row["id"],
         "object": "thread.run.step",
@@ -144,13 +154,21 @@ def run_step(row: Row, calls: Sequence[Row] = ()) -> Object:
         "cancelled_at": row["cancelled_at"],
         "completed_at": row["completed_at"],
         "expired_at": row["expired_at"],
-        "expires_at": None,
+        "expires_at": expires_at,
         "failed_at": row["failed_at"],
-        "last_error": row["last_error"],
+        "last_error": _step_error(row["last_error"]),
         "step_details": _step_details(row, calls),
         "usage": _usage(row["usage"]) if row["usage"] else None,
         "metadata": row["metadata"],
     }
+
+
+def _step_error(last_error: Row | None) -> Object | None:
+    """A step has fewer codes than its run."""
+    if last_error is None:
+        return None
+    code = "rate_limit_exceeded" if last_error["code"] == "rate_limit_exceeded" else "server_error"
+    return {**last_error, "code": code}
 
 
 def _step_details(row: Row, calls: Sequence[Row]) -> Object:

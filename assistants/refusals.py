@@ -1,5 +1,6 @@
 """The error texts of the Assistants API, byte for byte: clients match them and pick ids out of them."""
 
+import math
 from collections.abc import Sequence
 
 from lockstitch.errors import ApiError
@@ -33,6 +34,48 @@ def no_run_step(step_id: str) -> ApiError:
 def no_file(file_id: str) -> ApiError:
     """The file does not exist."""
     return ApiError(f"No such File object: {file_id}", status=404, param="id")
+
+
+def no_vector_store(vector_store_id: str) -> ApiError:
+    """The vector store does not exist."""
+    return _not_found(f"No vector store found with id '{vector_store_id}'.")
+
+
+def no_vector_store_file(file_id: str, vector_store_id: str) -> ApiError:
+    """The vector store does not hold the file."""
+    return _not_found(f"No file found with id '{file_id}' in vector store '{vector_store_id}'.")
+
+
+def no_file_batch(batch_id: str, vector_store_id: str) -> ApiError:
+    """The vector store has no such batch."""
+    return _not_found(f"No file batch found with id '{batch_id}' in vector store '{vector_store_id}'.")
+
+
+def vector_store_expired(vector_store_id: str) -> ApiError:
+    """An expired vector store holds nothing any more and takes nothing."""
+    return ApiError(f"Vector store '{vector_store_id}' is expired.", code="vector_store_expired")
+
+
+def vector_store_full(vector_store_id: str, maximum: int) -> ApiError:
+    """The vector store has no room for so many more files."""
+    return ApiError(
+        f"Vector store '{vector_store_id}' cannot hold more than {maximum} files.", code="vector_store_full"
+    )
+
+
+def batch_not_cancellable(status: str) -> ApiError:
+    """A batch whose files are all done cannot be cancelled."""
+    return ApiError(f"Cannot cancel file batch with status '{status}'.")
+
+
+def one_of_two(first: str, second: str) -> ApiError:
+    """Exactly one of two parameters has to be given."""
+    return ApiError(f"Exactly one of '{first}' and '{second}' must be given.", param=first, code="invalid_value")
+
+
+def too_many_code_files(maximum: int) -> ApiError:
+    """The code interpreter takes so many files and no more."""
+    return ApiError(f"The tool 'code_interpreter' cannot have more than {maximum} files.", param="attachments")
 
 
 def message_while_run_is_active(thread_id: str, run_id: str) -> ApiError:
@@ -102,11 +145,106 @@ def beta_header_missing() -> ApiError:
     )
 
 
+def key_missing() -> ApiError:
+    """The request has no key, and this server asks for one."""
+    return ApiError(
+        "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth "
+        "(i.e. Authorization: Bearer YOUR_KEY), or in an api-key header. You can obtain an API key from whoever runs "
+        "this server.",
+        status=401,
+        headers={"www-authenticate": "Bearer"},
+    )
+
+
+def wrong_key(key: str) -> ApiError:
+    """The key is none of ours, or was revoked; of what was sent, only the ends are shown."""
+    shown = min(4, len(key) // 4)
+    masked = key[:shown] + "*" * min(len(key) - 2 * shown, 40) + key[len(key) - shown :]
+    return ApiError(
+        f"Incorrect API key provided: {masked}. You can obtain an API key from whoever runs this server.",
+        status=401,
+        code="invalid_api_key",
+        headers={"www-authenticate": "Bearer"},
+    )
+
+
+def several_keys() -> ApiError:
+    """The request has keys that differ, and nobody can tell which is meant."""
+    return ApiError("You provided more than one API key. Send one, in one header.", code="invalid_api_key")
+
+
+def rate_limited(limit: int, wait_seconds: float) -> ApiError:
+    """The key has made as many requests as it may for now; ``limit`` is in requests per minute."""
+    return ApiError(
+        f"Rate limit reached for requests per minute (RPM): Limit {limit}. Please try again in {wait_seconds:.3g}s.",
+        status=429,
+        type="requests",
+        code="rate_limit_exceeded",
+        headers=_retry_after(wait_seconds),
+    )
+
+
+def too_many_streams(limit: int) -> ApiError:
+    """The key reads as many streams as it may."""
+    return ApiError(
+        f"Rate limit reached for open streams: Limit {limit}. Please close one and try again.",
+        status=429,
+        type="requests",
+        code="rate_limit_exceeded",
+        headers=_retry_after(1),
+    )
+
+
+def server_has_too_many_streams() -> ApiError:
+    """This process sends as many streams as it may."""
+    return ApiError(
+        "The server is currently sending as many streams as it can. Please try again later.",
+        status=503,
+        type="server_error",
+        headers=_retry_after(1),
+    )
+
+
+def not_http() -> ApiError:
+    """What came is no HTTP request."""
+    return ApiError("The server could not read this as an HTTP request.")
+
+
+def head_too_large(limit: int) -> ApiError:
+    """The target and the headers of a request have more than ``limit`` bytes."""
+    return ApiError(f"The target and the headers of the request have more than {limit} bytes.", status=431)
+
+
+def head_too_slow() -> ApiError:
+    """The head of a request comes so slowly that the server does not wait for the rest."""
+    return ApiError("The headers of the request were not received in time.", status=408)
+
+
+def too_slow() -> ApiError:
+    """The body comes so slowly that the server does not wait for the rest."""
+    return ApiError(
+        "The request body was not received in time. Please try again.", status=408, headers={"connection": "close"}
+    )
+
+
+def _retry_after(seconds: float) -> dict[str, str]:
+    return {"retry-after": str(math.ceil(seconds)), "retry-after-ms": str(math.ceil(seconds * 1000))}
+
+
 def not_json() -> ApiError:
     """The body is not JSON."""
     return ApiError(
         "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
         "library correctly. The API expects a JSON payload, but what was sent was not valid JSON.)"
+    )
+
+
+def unsupported_content_type(given: str, supported: str) -> ApiError:
+    """The body is of another media type than the operation takes."""
+    return ApiError(
+        f"Unsupported content type: '{given}'. This API method only accepts '{supported}' requests, but you specified "
+        f"the header 'Content-Type: {given}'. Please try again with a supported content type.",
+        code="unsupported_content_type",
     )
 
 
@@ -164,6 +302,12 @@ def unsupported_value(param: str, value: object, supported: Sequence[str]) -> Ap
 def wrong_value(param: str, problem: str) -> ApiError:
     """A value that is wrong in a way that has no wording of its own."""
     return ApiError(f"Invalid value for '{param}': {problem}.", param=param, code="invalid_value")
+
+
+def wrong_url(param: str) -> ApiError:
+    """A text that is no URL."""
+    message = f"Invalid '{param}'. Expected a valid URL, but got a value with an invalid format."
+    return ApiError(message, param=param, code="invalid_value")
 
 
 def wrong_pattern(param: str, pattern: str) -> ApiError:

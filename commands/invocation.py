@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 import uvloop
@@ -12,6 +12,11 @@ from lockstitch.config import Config
 from lockstitch.run_view import JsonView, LiveView, RunView
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import ThreadRunResult
+
+if TYPE_CHECKING:  # loaded where it is needed: most commands have nothing to do with the store
+    from sqlalchemy import Connection
+
+T = TypeVar("T")
 
 console = Console()
 
@@ -39,11 +44,36 @@ def with_starter(action: Callable[[Starter], Awaitable[Any]]) -> Any:
             namespace=config.temporal_namespace,
             task_queue=config.task_queue,
             server_url=config.server_url,
+            api_key=config.server_api_key or None,
         )
         async with starter:
             return await action(starter)
 
     return carry_out(connected())
+
+
+def reading(unit: "Callable[[Connection], T]") -> T:
+    """Carry out ``unit``, which only reads, on the database that the settings name; raises `StoreUnavailable`."""
+    from lockstitch.assistants.store.database import Database
+
+    async def read() -> T:
+        async with Database(settings().database_url) as database:
+            return await database.read(unit)
+
+    result: T = carry_out(read())
+    return result
+
+
+def writing(unit: "Callable[[Connection], T]") -> T:
+    """Carry out ``unit`` as one transaction on the database that the settings name; raises `StoreUnavailable`."""
+    from lockstitch.assistants.store.database import Database
+
+    async def write() -> T:
+        async with Database(settings().database_url) as database:
+            return await database.write(unit)
+
+    result: T = carry_out(write())
+    return result
 
 
 def view(as_json: bool) -> RunView:

@@ -33,6 +33,7 @@ from lockstitch.errors import (
     AnswerRefused,
     DecisionRefused,
     EscalationNotFound,
+    KeyRefused,
     NoWorker,
     RunBroken,
     RunFinished,
@@ -58,6 +59,7 @@ from lockstitch.starter.contract import (
 from lockstitch.starter.escalations import DECIDE_UPDATE, ESCALATIONS_MEMO, Decision, Escalation
 from lockstitch.starter.event_stream import read_events
 from lockstitch.starter.identifiers import id_for_key, new_id
+from lockstitch.starter.ingestion import INGEST_FILES, Ingestion
 from lockstitch.starter.payloads import data_converter
 
 MAX_ANSWER_BYTES = 512 * 1024
@@ -167,6 +169,22 @@ class Starter:
                 )
         except WorkflowAlreadyStartedError:
             return self._handle(run_id)  # it ran and ended: asking again for the same run is no error
+
+    async def ingest(self, ingestion: Ingestion) -> None:
+        """See to it that files which were added to a vector store are ingested; what is done already is not repeated.
+
+        The server does this for whoever adds files.
+        """
+        with _temporal_errors(self._client, ingestion.ingestion_id):
+            await self._client.start_workflow(
+                INGEST_FILES,
+                ingestion,
+                id=ingestion.ingestion_id,
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary=f"{ingestion.files} files for {ingestion.vector_store_id}",
+            )
 
     async def result(self, run_id: str) -> ThreadRunResult:
         """Wait until the run has ended and return how.
@@ -326,7 +344,7 @@ class Starter:
     async def stream(self, run_id: str, *, after: int = 0) -> AsyncIterator[RunEvent]:
         """Yield the run's events that follow number ``after``, as they come, until the run has ended.
 
-        A connection that breaks is made again, and goes on where it broke. Raises `RunNotFound`, and
+        A connection that breaks is made again, and goes on where it broke. Raises `RunNotFound`, `KeyRefused`, and
         `ServerUnreachable` where no server answers for a minute.
         """
         loop = asyncio.get_running_loop()
@@ -351,7 +369,9 @@ class Starter:
         async with self._http.stream("GET", url, headers={"last-event-id": str(after)}) as response:
             if response.status_code == 404:
                 raise RunNotFound(run_id)
-            if response.status_code >= 500:
+            if response.status_code == 401:
+                raise KeyRefused(str(self._http.base_url))
+            if response.status_code == 429 or response.status_code >= 500:
                 return
             if response.status_code != 200:
                 raise ServerUnreachable(str(self._http.base_url), f"it answered {response.status_code}")

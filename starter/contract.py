@@ -4,10 +4,12 @@ Every message is a pydantic model whose fields have defaults wherever a caller m
 field can be added later without breaking a run that is under way.
 """
 
+import re
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 from temporalio.common import SearchAttributeKey
 
 from lockstitch.starter.escalations import Escalation
@@ -69,10 +71,27 @@ Name = Annotated[str, Field(min_length=1, max_length=64, pattern=NAME_PATTERN)]
 """An id, or what a tenant is called: as long as the tables and the Temporal server take it."""
 
 
-class ImageUrl(BaseModel):
-    """Where an image is found, and how closely the model should look."""
+FIELD_MISSING = "field_missing"
+"""The type of the error that a field is missing which only the values of others demand."""
 
-    url: str
+URL_INVALID = "url_invalid"
+"""The type of the error that a text is no URL."""
+
+
+def _field_missing(field: str) -> PydanticCustomError:
+    return PydanticCustomError(FIELD_MISSING, "'{field}' is missing", {"field": field})
+
+
+def _checked_url(url: str) -> str:
+    if re.match(r"(https?://[^\s/]|data:image/)", url) is None:
+        raise PydanticCustomError(URL_INVALID, "this is no URL of an image")
+    return url
+
+
+class ImageUrl(BaseModel):
+    """Where an image is found, and how closely the model should look; a ``data:`` URL holds the image itself."""
+
+    url: Annotated[str, AfterValidator(_checked_url)]
     detail: Literal["auto", "low", "high"] = "auto"
 
 
@@ -134,13 +153,23 @@ class NewMessage(BaseModel):
     metadata: Metadata | None = None
 
 
-class FunctionDefinition(BaseModel):
-    """A function that the assistant may call; ``parameters`` is a JSON schema."""
+Identifier = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]
+"""What functions and answer formats are called."""
 
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+
+def _no_parameters() -> dict[str, Any]:
+    return {"type": "object", "properties": {}}
+
+
+class FunctionDefinition(BaseModel):
+    """A function that the assistant may call; ``parameters`` is a JSON schema. The API fills in what is null."""
+
+    name: Identifier
     description: str | None = None
-    parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
-    strict: bool | None = False
+    parameters: Annotated[
+        dict[str, Any], BeforeValidator(lambda given: _no_parameters() if given is None else given)
+    ] = Field(default_factory=_no_parameters)
+    strict: Annotated[bool, BeforeValidator(lambda given: False if given is None else given)] = False
 
 
 class FunctionToolParam(BaseModel):
@@ -156,11 +185,41 @@ class CodeInterpreterParam(BaseModel):
     type: Literal["code_interpreter"]
 
 
+class HybridSearch(BaseModel):
+    """How much meaning and words count in a search."""
+
+    embedding_weight: Annotated[float, Field(ge=0)]
+    text_weight: Annotated[float, Field(ge=0)]
+
+
+class RankingOptions(BaseModel):
+    """Which results of a search are good enough; ``score_threshold`` is between 0 and 1."""
+
+    ranker: Literal["auto", "default_2024_08_21"] = "default_2024_08_21"
+    score_threshold: Annotated[float, Field(ge=0, le=1)]
+    hybrid_search: HybridSearch | None = None
+
+
+def _default_ranking() -> RankingOptions:
+    return RankingOptions(score_threshold=0.0)
+
+
+class FileSearchOptions(BaseModel):
+    """How file search searches. The API fills in how results are ranked."""
+
+    max_num_results: Annotated[int, Field(ge=1, le=50)] | None = None
+    ranking_options: Annotated[
+        RankingOptions, BeforeValidator(lambda given: _default_ranking() if given is None else given)
+    ] = Field(default_factory=_default_ranking)
+
+
 class FileSearchParam(BaseModel):
     """File search and its options."""
 
     type: Literal["file_search"]
-    file_search: dict[str, Any] | None = None
+    file_search: Annotated[
+        FileSearchOptions, BeforeValidator(lambda given: FileSearchOptions() if given is None else given)
+    ] = Field(default_factory=FileSearchOptions)
 
 
 ToolParam = Annotated[FunctionToolParam | CodeInterpreterParam | FileSearchParam, Field(discriminator="type")]
@@ -181,7 +240,7 @@ class NamedToolChoice(BaseModel):
     @model_validator(mode="after")
     def _a_function_has_a_name(self) -> "NamedToolChoice":
         if self.type == "function" and self.function is None:
-            raise ValueError("a tool choice of type 'function' names the function")
+            raise _field_missing("function")
         return self
 
 
@@ -197,7 +256,7 @@ class TruncationStrategy(BaseModel):
     @model_validator(mode="after")
     def _last_messages_has_a_number(self) -> "TruncationStrategy":
         if self.type == "last_messages" and self.last_messages is None:
-            raise ValueError("'last_messages' needs the number of messages")
+            raise _field_missing("last_messages")
         return self
 
 
@@ -206,7 +265,7 @@ class JsonSchemaFormat(BaseModel):
 
     model_config = ConfigDict(serialize_by_alias=True)  # not every converter asks for aliases
 
-    name: Annotated[str, Field(pattern=r"^[a-zA-Z0-9_-]{1,64}$")]
+    name: Identifier
     description: str | None = None
     schema_: dict[str, Any] | None = Field(default=None, alias="schema")
     strict: bool | None = None
@@ -218,8 +277,17 @@ class ResponseFormatObject(BaseModel):
     type: Literal["text", "json_object", "json_schema"]
     json_schema: JsonSchemaFormat | None = None
 
+    @model_validator(mode="after")
+    def _a_schema_is_given(self) -> "ResponseFormatObject":
+        if self.type == "json_schema" and self.json_schema is None:
+            raise _field_missing("json_schema")
+        return self
+
 
 ResponseFormat = Literal["auto"] | ResponseFormatObject
+
+
+ReasoningEffort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 
 
 class RunParameters(BaseModel):
@@ -236,10 +304,10 @@ class RunParameters(BaseModel):
     additional_messages: list[NewMessage] | None = None
     tools: Annotated[list[ToolParam], Field(max_length=128)] | None = None
     tool_choice: ToolChoice | None = None
-    parallel_tool_calls: bool = True
+    parallel_tool_calls: Annotated[bool, BeforeValidator(lambda given: True if given is None else given)] = True
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh"] | None = None
+    reasoning_effort: ReasoningEffort | None = None
     max_prompt_tokens: Annotated[int, Field(ge=1, le=MAX_INTEGER)] | None = None
     max_completion_tokens: Annotated[int, Field(ge=1, le=MAX_INTEGER)] | None = None
     truncation_strategy: TruncationStrategy | None = None

@@ -18,6 +18,11 @@ def new_file_id() -> str:
     return f"file-{_random_text(22)}"
 
 
+def new_hex_id(prefix: str) -> str:
+    """Make a random id with 32 hexadecimal digits, as vector stores (``vs``) and their batches (``vsfb``) have."""
+    return f"{prefix}_{secrets.token_hex(16)}"
+
+
 def id_for_key(prefix: str, *key: str) -> str:
     """Make the one id that belongs to a caller's key, so that asking twice means asking for the same thing."""
     digest = int.from_bytes(hashlib.sha256("\0".join(key).encode()).digest())

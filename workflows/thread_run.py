@@ -174,7 +174,7 @@ class ThreadRun:
         settling = [asyncio.create_task(self._settle_call(call)) for call in calls]
         self._describe_pending()
         # Handlers and escalations have their own limits; only what waits for the client needs a timer.
-        needs_timer = waits_for_outside and self.request.policy.on_missing_handler == "wait"
+        needs_timer = any(call.waits_for_client for call in calls)
         try:
             await workflow.wait_condition(
                 lambda: self._round_is_left(calls) or any(map(_broke, settling)),

@@ -69,6 +69,13 @@ class ToolCall:
         self._call = call
         self.handler_is_called = False
 
+    @property
+    def waits_for_client(self) -> bool:
+        """Whether nobody but the client can settle the call."""
+        if self._call.policy is not None:
+            return False
+        return self._call.client_answers or self._round.policy.on_missing_handler == "wait"
+
     async def settle(self) -> None:
         """Climb until the call is settled."""
         tool = self._call.policy
@@ -78,7 +85,7 @@ class ToolCall:
             await self._settle_by_handler(tool)
 
     async def _settle_without_handler(self) -> None:
-        if self._round.policy.on_missing_handler == "escalate":  # else the client answers, or the deadline comes
+        if not self.waits_for_client:  # else the client answers, or the deadline comes
             detail = f"No handler is registered for {self._call.name!r}."
             self._take(await self._ask("no_handler", detail, self._round.policy.on_unresolved))
 

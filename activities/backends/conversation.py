@@ -24,12 +24,13 @@ def read_turn(connection: Connection, run: Row, run_steps: Sequence[Row]) -> Mod
     """Return the next turn of the run with these steps: the thread so far, and the run's own tool rounds."""
     # A message whose step is open was written by an attempt that broke off, however whole it looks.
     broken = [step["message_id"] for step in run_steps if step["message_id"] and step["status"] == "in_progress"]
-    last = run["truncation_strategy"]["last_messages"]
+    truncation = run["truncation_strategy"]
+    last = truncation["last_messages"] if truncation["type"] == "last_messages" else None
     messages = threads.finished_messages(connection, run["thread_id"], last, without=broken)
     return ModelTurn(
         model=run["model"],
         instructions=run["instructions"],
-        messages=tuple(_message(connection, row) for row in messages),
+        messages=tuple(_message(connection, run["project_id"], row) for row in messages),
         rounds=tuple(_round(calls) for calls in steps.completed_rounds(connection, run_steps)),
         tools=tuple(_function(tool["function"]) for tool in run["tools"] if tool["type"] == "function"),
         tool_choice=_tool_choice(run["tool_choice"]),
@@ -42,11 +43,11 @@ def read_turn(connection: Connection, run: Row, run_steps: Sequence[Row]) -> Mod
     )
 
 
-def _message(connection: Connection, row: Row) -> Message:
-    return Message(row["role"], tuple(_part(connection, part) for part in row["content"]))
+def _message(connection: Connection, project: str, row: Row) -> Message:
+    return Message(row["role"], tuple(_part(connection, project, part) for part in row["content"]))
 
 
-def _part(connection: Connection, part: Mapping[str, Any]) -> str | ImagePart:
+def _part(connection: Connection, project: str, part: Mapping[str, Any]) -> str | ImagePart:
     match part["type"]:
         case "text":
             return str(part["text"]["value"])
@@ -54,14 +55,19 @@ def _part(connection: Connection, part: Mapping[str, Any]) -> str | ImagePart:
             return ImagePart(part["image_url"]["url"], part["image_url"].get("detail", "auto"))
         case "image_file":
             image = part["image_file"]
-            return ImagePart(_data_url(connection, image["file_id"]), image.get("detail", "auto"))
+            return _stored_image(connection, project, image["file_id"], image.get("detail", "auto"))
+        case "refusal":
+            return str(part["refusal"])
         case other:
             raise ValueError(f"a message has content of the unknown type {other!r}")
 
 
-def _data_url(connection: Connection, file_id: str) -> str:
-    kind = mimetypes.guess_type(files.get(connection, file_id)["filename"])[0] or "application/octet-stream"
-    return f"data:{kind};base64,{base64.b64encode(files.content(connection, file_id)).decode()}"
+def _stored_image(connection: Connection, project: str, file_id: str, detail: Any) -> str | ImagePart:
+    file = files.find(connection, file_id, project=project)
+    if file is None:  # deleted, or not imported with its thread; the rest of the thread is still worth an answer
+        return f"[The image {file_id} is not there any more.]"
+    kind = mimetypes.guess_type(file["filename"])[0] or "application/octet-stream"
+    return ImagePart(f"data:{kind};base64,{base64.b64encode(files.content(connection, file_id)).decode()}", detail)
 
 
 def _round(calls: list[Row]) -> ToolRound:

@@ -1,5 +1,7 @@
 """Runs of our own server: threads in the store, turns by the model that this worker has."""
 
+import asyncio
+import math
 import time
 from collections.abc import AsyncGenerator, Container, Sequence
 from contextlib import aclosing
@@ -12,10 +14,13 @@ from lockstitch.activities.backends.conversation import read_turn
 from lockstitch.activities.backends.inline_text import clip
 from lockstitch.activities.backends.local_turn import TurnWriter
 from lockstitch.activities.backends.metered import metered_turn
+from lockstitch.activities.backends.truncation import fit, prompt_tokens, surely_fits
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
 from lockstitch.assistants import objects, refusals
+from lockstitch.assistants.model.context_windows import context_window
 from lockstitch.assistants.model.turn import Model, ModelTurn
-from lockstitch.assistants.store import event_log, runs, steps, threads, tool_calls
+from lockstitch.assistants.store import assistants, event_log, runs, steps, threads, tool_calls
+from lockstitch.assistants.store.answerers import RunHandlers
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
@@ -30,6 +35,9 @@ from lockstitch.starter.contract import (
     new_thread_id,
 )
 
+_ANSWER_TOKENS = 4096
+"""Room that is kept for an answer of which nobody said how long it may be."""
+
 _DELETED = LastError(code="invalid_request_error", message="The run was deleted with its thread.")
 
 
@@ -38,10 +46,14 @@ class LocalBackend:
 
     name = "local"
 
-    def __init__(self, database: Database, model: Model, handled: Container[str]) -> None:
+    def __init__(
+        self, database: Database, model: Model, handled: Container[str], context_tokens: int | None = None
+    ) -> None:
+        """Take turns with ``model``, which takes ``context_tokens`` at once; ``None``: as its name says."""
         self._database = database
         self._model = model
         self._handled = handled
+        self._context_tokens = context_tokens
 
     async def create(self, run_id: str, request: ThreadRunRequest) -> RunRef:
         """Create the run and, where the request brings messages, its thread; or find it."""
@@ -58,10 +70,15 @@ class LocalBackend:
         if next_turn is None:
             return
         row, broken, request = next_turn
+        if time.time() >= row["expires_at"] + 1:  # accepted, and then nobody was there to begin it
+            await self._database.write(lambda connection: _end(connection, run, "expired", None))
+            return
+        request, fits = await self._fitted(row, request)
         taken = {call.call_id for tool_round in request.rounds for call in tool_round.calls}
-        writer = TurnWriter(row, turn, handled=self._handled, taken=taken, broken=broken)
+        handled = RunHandlers(row, self._handled)
+        writer = TurnWriter(row, turn, handled=handled, taken=taken, broken=broken)
         yield writer.begin
-        if request.max_completion_tokens == 0 or _prompt_is_spent(row):
+        if request.max_completion_tokens == 0 or not fits:
             yield writer.out_of_tokens
             return
         async with aclosing(metered_turn(self._model, request, self.name)) as events:
@@ -75,7 +92,7 @@ class LocalBackend:
 
     async def retrieve(self, run: RunRef) -> RunStop:
         """Tell where the run stands."""
-        return await self._database.read(lambda connection: _stop(connection, run))
+        return await self._database.read(lambda connection: _stop(connection, run, self._handled))
 
     async def replace(self, run: RunRef, request: ThreadRunRequest, number: int, patience: Patience) -> RunRef:
         """Refuse: the runs here are our own, and none can vanish or hang."""
@@ -88,6 +105,24 @@ class LocalBackend:
         await self._database.write(lambda connection: _end(connection, run, status, last_error))
         gone = await self._find(run.run_id) is None
         return RunStop(run=run, status=status, last_error=last_error) if gone else await self.retrieve(run)
+
+    async def _fitted(self, run: Row, turn: ModelTurn) -> tuple[ModelTurn, bool]:
+        """Return the turn with the messages for which there is room, and whether the run's budget allows it."""
+        budget, window = _prompt_budget(run), self._prompt_window(turn)
+        most = min((limit for limit in (budget, window) if limit is not None), default=None)
+        if most is None or surely_fits(turn, most):
+            return turn, True
+        if run["truncation_strategy"]["type"] == "auto":
+            turn = await asyncio.to_thread(fit, turn, most)
+        return turn, budget is None or await asyncio.to_thread(prompt_tokens, turn) <= budget
+
+    def _prompt_window(self, turn: ModelTurn) -> int | None:
+        """Return how many tokens the prompt may have so that the model has room for its answer."""
+        window = self._context_tokens or context_window(turn.model)
+        if window is None:
+            return None
+        wanted = _ANSWER_TOKENS if turn.max_completion_tokens is None else turn.max_completion_tokens
+        return window - min(wanted, window // 4)
 
     async def _find(self, run_id: str) -> Row | None:
         return await self._database.read(lambda connection: runs.find(connection, run_id))
@@ -108,8 +143,14 @@ def _end(connection: Connection, run: RunRef, status: RunStatus, last_error: Las
         # Never created, or deleted with its thread: there is no run to show, but whoever watches must learn the end.
         event_log.close(connection, run.run_id, last_error.message if last_error else _DELETED.message)
         return
-    values = {} if last_error is None else {"last_error": last_error.model_dump()}
+    values = {} if last_error is None else {"last_error": _told(last_error)}
     runs.end(connection, run.run_id, status, int(time.time()), **values)
+
+
+def _told(error: LastError) -> dict[str, str]:
+    """Return the error of a run with one of the codes that the API has."""
+    known = error.code in ("server_error", "rate_limit_exceeded", "invalid_prompt")
+    return {"code": error.code if known else "invalid_prompt", "message": error.message}
 
 
 def _create(connection: Connection, run_id: str, request: ThreadRunRequest) -> Row:
@@ -118,12 +159,13 @@ def _create(connection: Connection, run_id: str, request: ThreadRunRequest) -> R
     now = int(time.time())
     leading_events, thread_id = [], request.thread_id
     if thread_id is None:
-        thread = threads.create(connection, {"id": new_thread_id(run_id)}, now)
+        project = assistants.get(connection, request.assistant_id)["project_id"]
+        thread = threads.create(connection, {"id": new_thread_id(run_id), "project_id": project}, now)
         thread_id = thread["id"]
         leading_events.append(NewEvent("thread.created", objects.thread(thread)))
         for message in request.messages or ():
             threads.add_message(connection, thread_id, message, now)
-    lifetime = int(request.policy.deadline.total_seconds())
+    lifetime = math.ceil(request.policy.deadline.total_seconds())
     new = runs.NewRun(run_id, thread_id, request.assistant_id, request, now, lifetime)
     return runs.create(connection, new, leading_events)
 
@@ -138,9 +180,10 @@ def _reference(run: Row, tenant: str) -> RunRef:
     )
 
 
-def _prompt_is_spent(run: Row) -> bool:
-    budget = run["max_prompt_tokens"]
-    return budget is not None and run["usage"].get("prompt_tokens", 0) >= budget
+def _prompt_budget(run: Row) -> int | None:
+    """Return what is left of the tokens that the prompts of all turns of the run may have."""
+    budget: int | None = run["max_prompt_tokens"]
+    return None if budget is None else budget - int(run["usage"].get("prompt_tokens", 0))
 
 
 def _submit(
@@ -154,12 +197,12 @@ def _submit(
     runs.resume(connection, run_id, int(time.time()))
 
 
-def _stop(connection: Connection, run: RunRef) -> RunStop:
+def _stop(connection: Connection, run: RunRef, handled: Container[str]) -> RunStop:
     row = runs.find(connection, run.run_id)
     if row is None:
         return RunStop(run=run, status="cancelled", last_error=_DELETED)
     if row["status"] in OPEN_STATUSES:  # what the run wrote is told once, at its end: a history has to stay small
-        calls = _open_round(connection, row)
+        calls = _open_round(connection, row, RunHandlers(row, handled))
         return RunStop(
             run=_reference(row, run.tenant),
             status=row["status"],
@@ -180,11 +223,16 @@ def _stop(connection: Connection, run: RunRef) -> RunStop:
     )
 
 
-def _open_round(connection: Connection, run: Row) -> list[RequestedCall]:
+def _open_round(connection: Connection, run: Row, handled: RunHandlers) -> list[RequestedCall]:
     open_steps = [step["id"] for step in steps.open_steps(connection, run["id"]) if step["type"] == "tool_calls"]
     found = tool_calls.of_steps(connection, open_steps)
     return [
-        RequestedCall(call_id=call["call_id"], name=call["name"], outcome=call["outcome"])
+        RequestedCall(
+            call_id=call["call_id"],
+            name=call["name"],
+            outcome=call["outcome"],
+            client_answers=handled.is_for_client(call["name"]),
+        )
         for step_id in open_steps
         for call in found[step_id]
     ]

@@ -61,7 +61,7 @@ class TurnWriter:
         """
         now = _now()
         error = {"code": "server_error", "message": "The attempt was broken off; another follows."}
-        events = runs.close_steps(connection, self._broken, "failed", now, error)
+        events = runs.close_steps(connection, self._broken, self._run, "failed", now, error)
         for step in self._broken:
             if step["message_id"] is not None:
                 threads.drop_message(connection, step["message_id"])
@@ -96,7 +96,7 @@ class TurnWriter:
         if self._message is None:
             self._message = threads.new_run_message(self._run, _now())
             self._message_step = steps.new_step(self._run, "message_creation", _now(), self._message["id"])
-            yield _together(_insert_step(self._message_step), _insert_message(self._message))
+            yield _together(self._insert_step(self._message_step), _insert_message(self._message))
         self._text.append(text)
         yield _tell("thread.message.delta", objects.message_delta(self._message["id"], text, first=first))
 
@@ -104,7 +104,7 @@ class TurnWriter:
         if self._tool_step is None:
             yield from self._tell_message_finished()
             self._tool_step = steps.new_step(self._run, "tool_calls", _now())
-            yield _insert_step(self._tool_step)
+            yield self._insert_step(self._tool_step)
         # Some models number their calls anew in every turn; within a run, an id has to mean one call.
         call_id = event.call_id if event.call_id and event.call_id not in self._taken else new_id("call")
         self._calls.append(_Call(call_id, event.name))
@@ -142,7 +142,7 @@ class TurnWriter:
         changed = {"status": "completed", "content": self._take_content(), "completed_at": now}
         finished = objects.message({**message, **changed})
         ended = {"status": "completed", "completed_at": now}
-        told = objects.run_step({**step, **ended})
+        told = objects.run_step({**step, **ended}, expires_at=self._run["expires_at"])
         self._told[step["id"]] = ended
 
         def tell(connection: Connection) -> Sequence[NewEvent]:
@@ -170,7 +170,8 @@ class TurnWriter:
 
         def finish(connection: Connection) -> Sequence[NewEvent]:
             threads.change_message(connection, finished["id"], changed)
-            return [NewEvent(f"thread.message.{finished['status']}", finished), steps.finish(connection, step, ended)]
+            told = steps.finish(connection, self._run, step, ended)
+            return [NewEvent(f"thread.message.{finished['status']}", finished), told]
 
         return finish
 
@@ -206,8 +207,18 @@ class TurnWriter:
         ended = self._change_run(connection, {**self._turn_taken(usage), **_ending(event, now)})
         if not ended:
             return []
-        closed = runs.close_steps(connection, steps.open_steps(connection, self._run["id"]), "completed", now)
+        open_steps = steps.open_steps(connection, self._run["id"])
+        closed = runs.close_steps(connection, open_steps, self._run, "completed", now)
         return [*closed, *ended]
+
+    def _insert_step(self, step: dict[str, Any]) -> Progress:
+        made, values = objects.run_step(step, expires_at=self._run["expires_at"]), dict(step)
+
+        def insert(connection: Connection) -> Sequence[NewEvent]:
+            steps.insert(connection, values)
+            return [NewEvent("thread.run.step.created", made), NewEvent("thread.run.step.in_progress", made)]
+
+        return insert
 
     def _change_run(self, connection: Connection, values: dict[str, Any]) -> Sequence[NewEvent]:
         run = runs.change(connection, self._run["id"], when=["in_progress"], values=values)
@@ -245,16 +256,6 @@ def _usage_values(usage: Usage) -> dict[str, int]:
 def _together(*parts: Progress) -> Progress:
     """Make one progress of several, so that they are recorded in one transaction."""
     return lambda connection: [event for part in parts for event in part(connection)]
-
-
-def _insert_step(step: dict[str, Any]) -> Progress:
-    made, values = objects.run_step(step), dict(step)
-
-    def insert(connection: Connection) -> Sequence[NewEvent]:
-        steps.insert(connection, values)
-        return [NewEvent("thread.run.step.created", made), NewEvent("thread.run.step.in_progress", made)]
-
-    return insert
 
 
 def _insert_message(message: dict[str, Any]) -> Progress:

@@ -5,6 +5,7 @@ import ipaddress
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -14,21 +15,32 @@ from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.http import errors
 from lockstitch.assistants.http.assistants import Assistants
+from lockstitch.assistants.http.azure import AzureRoute
+from lockstitch.assistants.http.body_pace import BodyPace
 from lockstitch.assistants.http.decisions import Decisions
-from lockstitch.assistants.http.entrance import Entrance
+from lockstitch.assistants.http.entrance import BetaCheck, Entrance
 from lockstitch.assistants.http.files import Files
 from lockstitch.assistants.http.headers import AnswerHeaders
 from lockstitch.assistants.http.health import health_routes
+from lockstitch.assistants.http.key_check import KeyCheck
+from lockstitch.assistants.http.keyring import Keyring
 from lockstitch.assistants.http.messages import Messages
+from lockstitch.assistants.http.open_streams import OpenStreams, StreamRelease
+from lockstitch.assistants.http.request_heads import guarded_protocol
 from lockstitch.assistants.http.run_events import RunEvents
 from lockstitch.assistants.http.runs import Runs
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.steps import Steps
 from lockstitch.assistants.http.threads import Threads
+from lockstitch.assistants.http.vector_store_batches import VectorStoreBatches
+from lockstitch.assistants.http.vector_store_files import VectorStoreFiles
+from lockstitch.assistants.http.vector_stores import VectorStores
 from lockstitch.assistants.open_runs import counting_open_runs
+from lockstitch.assistants.store import keys
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
 from lockstitch.config import Config
+from lockstitch.errors import KeysMissing
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
 from lockstitch.starter.decision_links import DecisionLinks
@@ -36,13 +48,30 @@ from lockstitch.starter.decision_links import DecisionLinks
 _THREAD = "/threads/{thread_id}"
 _MESSAGE = _THREAD + "/messages/{message_id}"
 _RUN = _THREAD + "/runs/{run_id}"
+_STORE = "/vector_stores/{vector_store_id}"
+_STORE_FILE = _STORE + "/files/{file_id}"
+_BATCH = _STORE + "/file_batches/{batch_id}"
 
 
-def build_app(services: Services) -> Starlette:
-    """Return the API; every path answers under ``/v1``, ``/openai`` and the root."""
+PATIENCE = timedelta(seconds=30)
+"""How long a client may take for the head of a request, and its body beyond what its size takes."""
+
+
+def build_app(services: Services, keyring: Keyring | None = None, *, patience: timedelta = PATIENCE) -> Starlette:
+    """Return the API; every path answers under ``/v1``, ``/openai`` and the root.
+
+    Without a ``keyring`` that says otherwise, keys are asked for as soon as there are any.
+    """
     app = Starlette(
         routes=_routes(services),
-        middleware=[Middleware(AnswerHeaders), Middleware(Entrance)],
+        middleware=[
+            Middleware(AnswerHeaders),
+            Middleware(Entrance),
+            Middleware(KeyCheck, keyring or Keyring(services.database)),
+            Middleware(BetaCheck),
+            Middleware(StreamRelease, services.streams),
+            Middleware(BodyPace, patience),
+        ],
         exception_handlers=errors.HANDLERS,
     )
     app.router.redirect_slashes = False
@@ -72,6 +101,7 @@ def _routes(services: Services) -> list[Route]:
         Route(_MESSAGE, messages.modify, methods=post),
         Route(_MESSAGE, messages.delete, methods=delete),
         Route("/threads", threads.create, methods=post),
+        AzureRoute("/threads", threads.list_page, methods=get),
         Route(_THREAD, threads.retrieve, methods=get),
         Route(_THREAD, threads.modify, methods=post),
         Route(_THREAD, threads.delete, methods=delete),
@@ -85,9 +115,33 @@ def _routes(services: Services) -> list[Route]:
         Route("/files/{file_id}", files.retrieve, methods=get),
         Route("/files/{file_id}", files.delete, methods=delete),
         Route("/files/{file_id}/content", files.content, methods=get),
+        *_vector_store_routes(services),
         Route("/decisions/{token}", decisions.show, methods=get),
         Route("/decisions/{token}", decisions.decide, methods=post),
         *health_routes(services),
+    ]
+
+
+def _vector_store_routes(services: Services) -> list[Route]:
+    stores, files, batches = VectorStores(services), VectorStoreFiles(services), VectorStoreBatches(services)
+    get, post, delete = ["GET"], ["POST"], ["DELETE"]
+    return [
+        Route("/vector_stores", stores.create, methods=post),
+        Route("/vector_stores", stores.list_page, methods=get),
+        Route(_STORE, stores.retrieve, methods=get),
+        Route(_STORE, stores.modify, methods=post),
+        Route(_STORE, stores.delete, methods=delete),
+        Route(_STORE + "/search", stores.search, methods=post),
+        Route(_STORE + "/files", files.create, methods=post),
+        Route(_STORE + "/files", files.list_page, methods=get),
+        Route(_STORE_FILE, files.retrieve, methods=get),
+        Route(_STORE_FILE, files.modify, methods=post),
+        Route(_STORE_FILE, files.delete, methods=delete),
+        Route(_STORE_FILE + "/content", files.content, methods=get),
+        Route(_STORE + "/file_batches", batches.create, methods=post),
+        Route(_BATCH, batches.retrieve, methods=get),
+        Route(_BATCH + "/cancel", batches.cancel, methods=post),
+        Route(_BATCH + "/files", batches.list_files, methods=get),
     ]
 
 
@@ -103,7 +157,8 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
             )
         )
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
-        yield Services(database, feed, delivery, starter, _decision_links(config))
+        streams = OpenStreams(most=config.max_streams, most_per_key=config.max_streams_per_key)
+        yield Services(database, feed, delivery, starter, _decision_links(config), streams)
 
 
 def _database(config: Config) -> Database:
@@ -123,8 +178,9 @@ def _decision_links(config: Config) -> DecisionLinks | None:
 async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
     """Serve the API until ``stop`` is set; without one, until the process gets SIGTERM or SIGINT.
 
-    Raises `PortInUse` before anything is started, and `LockstitchError` where something is missing. Streams that
-    are open at the end are closed; the runs that they show go on.
+    Raises `PortInUse` before anything is started, `KeysMissing` where others than this machine could reach the server
+    and no key was ever created, and `LockstitchError` where something else is missing. Streams that are open at the
+    end are closed; the runs that they show go on.
     """
     if stop is None:
         stop = _told_to_stop()
@@ -132,18 +188,27 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         services = await stack.enter_async_context(open_services(config))
+        keyring = await _keyring(config, services.database)
         await stack.enter_async_context(counting_open_runs(services.starter))
-        await stack.enter_async_context(serving(build_app(services), listener))
+        app = build_app(services, keyring, patience=config.request_timeout)
+        await stack.enter_async_context(serving(app, listener, guarded_protocol(config.request_timeout)))
         stack.callback(services.feed.dismiss)
-        if not _is_loopback(config.host):
-            telemetry.log.warning(
-                "no_keys_yet",
-                host=config.host,
-                hint="Anybody who reaches this address may use the server; put a proxy that asks for keys before it.",
-            )
         telemetry.log.info("http_server_started", host=config.host, port=listener.getsockname()[1])
         await stop.wait()
         telemetry.log.info("http_server_stopping")
+
+
+async def _keyring(config: Config, database: Database) -> Keyring:
+    """Return the keyring; raises `KeysMissing`."""
+    if not _is_loopback(config.host):
+        if not await database.read(keys.any_exist):
+            raise KeysMissing(config.host)
+        return Keyring(database, always_asks=True)
+    keyring = Keyring(database)
+    if not await keyring.asks():
+        hint = "No key was ever created, so whoever reaches this address may do everything."
+        telemetry.log.info("no_keys_asked_for", host=config.host, hint=hint)
+    return keyring
 
 
 def _told_to_stop() -> asyncio.Event:

@@ -1,6 +1,7 @@
 """Reading bodies: how large they may be, and JSON that fits a model or is refused in the API's words."""
 
 import json
+import re
 from collections.abc import AsyncGenerator
 from typing import Any, NoReturn, TypeVar
 
@@ -12,18 +13,26 @@ from lockstitch.assistants.http.complaints import complaint
 
 Body = TypeVar("Body", bound=BaseModel)
 
+# Pages of other sites may send any other type without asking the browser's permission.
+_IS_JSON = re.compile(r"application/([\w.+-]+\+)?json\s*(;|$)", re.IGNORECASE)
 MAX_JSON_BYTES = 16 * 1024 * 1024
 
 
-async def read_body(request: Request, model: type[Body]) -> Body:
-    """Read a JSON body; an empty one counts as an object without entries. Raises `ApiError`."""
+async def read_body(request: Request, model: type[Body], *, optional: bool = False) -> Body:
+    """Read a JSON body; where it is ``optional``, an empty one is an object without entries. Raises `ApiError`."""
     body = b"".join([chunk async for chunk in limited_stream(request, MAX_JSON_BYTES)])
+    content_type = request.headers.get("content-type", "")
+    if body and content_type and not _IS_JSON.match(content_type):
+        raise refusals.unsupported_content_type(content_type, "application/json")
     if b"NaN" in body or b"Infinity" in body:
         _refuse_what_is_no_number(body)
     try:
-        return model.model_validate_json(body or b"{}", strict=True, extra="forbid")
+        read = model.model_validate_json(body or b"{}", strict=True, extra="forbid")
     except ValidationError as error:
         raise complaint(error) from None
+    if not body and not optional:
+        raise refusals.not_json()
+    return read
 
 
 async def limited_stream(request: Request, limit: int) -> AsyncGenerator[bytes, None]:

@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from lockstitch.assistants import refusals
 from lockstitch.errors import ApiError
+from lockstitch.starter import contract
 
 _Place = tuple[int | str, ...]
 
@@ -26,6 +27,8 @@ _EXPECTED = {
     "dict_type": "an object",
     "model_type": "an object",
     "model_attributes_type": "an object",
+    "attribute_type": "one of a string, number or boolean",
+    "comparable_type": "one of a string, number, boolean or array of these",
 }
 _STRING_LISTS = ("file_ids", "vector_store_ids")
 
@@ -34,8 +37,11 @@ _UNIONS = {
     "content": "a string or array of objects",
     "tool_choice": "a string or object",
     "response_format": "a string or object",
+    "query": "a string or array of strings",
 }
 _TAGS = frozenset({"function", "code_interpreter", "file_search", "text", "image_url", "image_file"})
+# Fields with an object of one of several kinds, and lists of such; the kind is what its `type` says.
+_KINDS = frozenset({"chunking_strategy", "filters"})
 
 
 def complaint(error: ValidationError) -> ApiError:
@@ -98,8 +104,10 @@ def _path(place: _Place) -> str:
 def _says_only_what_was_tried(place: _Place, position: int) -> bool:
     if position == 0:
         return False
-    is_tag = isinstance(place[position - 1], int) and place[position] in _TAGS and position < len(place) - 1
-    return is_tag or place[position] == "[key]" or _is_union_label(place, position)
+    in_list = isinstance(place[position - 1], int)
+    is_tag = in_list and place[position] in _TAGS and position < len(place) - 1
+    is_kind = place[position - 1 - in_list] in _KINDS
+    return is_tag or is_kind or place[position] == "[key]" or _is_union_label(place, position)
 
 
 def _worded(problem: ErrorDetails) -> ApiError:
@@ -117,8 +125,6 @@ def _worded(problem: ErrorDetails) -> ApiError:
             return refusals.unsupported_value(f"{param}.type", context["tag"], _choices(context["expected_tags"]))
         case "literal_error":
             return _not_a_choice(param, given, context["expected"])
-        case "string_pattern_mismatch":
-            return refusals.wrong_pattern(param, context["pattern"])
     return _out_of_bounds(problem, param, context, given)
 
 
@@ -134,6 +140,17 @@ def _out_of_bounds(problem: ErrorDetails, param: str, context: dict[str, Any], g
             return refusals.above_maximum(param, *_bound(context["le"]), given)
         case "greater_than_equal":
             return refusals.below_minimum(param, *_bound(context["ge"]), given)
+    return _of_wrong_form(problem, param, context)
+
+
+def _of_wrong_form(problem: ErrorDetails, param: str, context: dict[str, Any]) -> ApiError:
+    match problem["type"]:
+        case contract.FIELD_MISSING:
+            return refusals.missing_parameter(f"{param}.{context['field']}")
+        case contract.URL_INVALID:
+            return refusals.wrong_url(param)
+        case "string_pattern_mismatch":
+            return refusals.wrong_pattern(param, context["pattern"])
         case "value_error":
             return refusals.wrong_value(param, str(context["error"]))
     return refusals.wrong_value(param, problem["msg"])

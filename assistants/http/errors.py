@@ -5,6 +5,7 @@ from typing import Any
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 from lockstitch import telemetry
 from lockstitch.assistants import refusals
@@ -35,7 +36,8 @@ async def _no_route(request: Request, error: Exception) -> Response:
 def _methods_of(request: Request) -> str:
     """Return the methods that this path takes; each has a route of its own."""
     path = request.scope["route"].path
-    methods = {method for route in request.app.routes if route.path == path for method in route.methods}
+    routes = [it for it in request.app.routes if it.path == path and it.matches(request.scope)[0] is not Match.NONE]
+    methods = {method for route in routes for method in route.methods}
     return ", ".join(sorted(methods))
 
 

@@ -36,6 +36,7 @@ class AnswerHeaders:
                 headers = MutableHeaders(raw=message["headers"])
                 headers.append("x-request-id", request_id)
                 headers.append("openai-version", "2020-10-01")
+                headers.append("openai-organization", "lockstitch")
                 headers.append("openai-processing-ms", str(round(took * 1000)))
                 _count(scope, message["status"], took)
             await send(message)

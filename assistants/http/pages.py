@@ -3,6 +3,7 @@
 from starlette.requests import Request
 
 from lockstitch.assistants import refusals
+from lockstitch.assistants.http.ids import could_be_id
 from lockstitch.assistants.store.rows import PageCursor
 
 MAX_LIMIT = 100
@@ -50,6 +51,6 @@ def parse_number(param: str, text: str, *, at_least: int, at_most: int) -> int:
 
 def _anchor(request: Request, param: str, prefix: str) -> str | None:
     value = request.query_params.get(param)
-    if value and not value.startswith(prefix):
+    if value and not (value.startswith(prefix) and could_be_id(value)):
         raise refusals.wrong_id(param, value, prefix)
     return value or None

@@ -2,16 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from sqlalchemy import Connection
 
 from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.http.open_streams import OpenStreams
+from lockstitch.assistants.store import commands
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
-from lockstitch.assistants.store.rows import Row
 from lockstitch.starter.client import Starter
 from lockstitch.starter.decision_links import DecisionLinks
 
@@ -23,7 +24,7 @@ DELIVERY_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Services:
-    """The store, what carries commands to the Temporal server, what asks that server, and what reads decision links."""
+    """The store, what carries commands to the Temporal server, what asks that server, and what belongs to requests."""
 
     database: Database
     feed: EventFeed
@@ -31,19 +32,23 @@ class Services:
     starter: Starter
     links: DecisionLinks | None = None
     """``None``: this server has no decision links."""
+    streams: OpenStreams = field(default_factory=OpenStreams)
 
-    async def accept(self, unit: Callable[[Connection], tuple[T, Row | None]]) -> T:
-        """Run ``unit`` as one transaction, deliver the command that it wrote, and return its result.
+    async def accept(self, unit: Callable[[Connection], T], *, long: bool = False) -> T:
+        """Run ``unit`` as one transaction, deliver the commands that it wrote, and return its result.
 
-        Once the transaction is through, the command is accepted: the Temporal server may be slow or away.
+        Once the transaction is through, the commands are accepted: the Temporal server may be slow or away. ``long``
+        is as in `Database.write`.
         """
-        result, command = await self.database.write(unit)
-        if command is not None:
-            try:
-                async with asyncio.timeout(DELIVERY_SECONDS):
+        result, written = await self.database.write(lambda connection: commands.collect(connection, unit), long=long)
+        try:
+            async with asyncio.timeout(DELIVERY_SECONDS):
+                for command in written:
                     await self.delivery.deliver(command)
-            except TimeoutError:
-                telemetry.log.warning(
-                    "command_not_delivered", run_id=command["run_id"], kind=command["kind"], error="timeout"
-                )
+        except TimeoutError:
+            telemetry.log.warning(
+                "command_not_delivered",
+                subject_id=", ".join(command["subject_id"] for command in written),
+                error="timeout",
+            )
         return result

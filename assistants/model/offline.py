@@ -113,10 +113,10 @@ def answer_text(turn: ModelTurn) -> str:
     """The answer in the form that the turn asks for: text, or JSON."""
     text = _plain_answer(turn)
     match turn.response_format:
-        case {"type": "json_object"}:
-            return json.dumps({"answer": text}, ensure_ascii=False)
         case {"type": "json_schema", "json_schema": {"schema": dict(schema)}}:
             return json.dumps(fill_answer(schema, _last_user_text(turn), text), ensure_ascii=False)
+        case {"type": "json_object" | "json_schema"}:
+            return json.dumps({"answer": text}, ensure_ascii=False)
     return text
 
 

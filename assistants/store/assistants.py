@@ -1,4 +1,4 @@
-"""Assistants."""
+"""Assistants. Where a ``project`` is given, only what belongs to it exists."""
 
 from sqlalchemy import Connection
 
@@ -14,26 +14,27 @@ def create(connection: Connection, values: Row, now: int) -> Row:
     return rows.add_last(connection, assistants, {"id": new_id("asst"), "created_at": now} | dict(values))
 
 
-def get(connection: Connection, assistant_id: str) -> Row:
+def get(connection: Connection, assistant_id: str, *, project: str | None = None) -> Row:
     """Return the assistant; raises `ApiError` (404)."""
-    row = rows.get(connection, assistants, id=assistant_id)
+    row = rows.get(connection, assistants, id=assistant_id, **rows.of_project(project))
     if row is None:
         raise refusals.no_assistant(assistant_id)
     return row
 
 
-def listed(connection: Connection, cursor: PageCursor) -> Page:
-    """Return a page of the assistants."""
-    return rows.page(connection, assistants, cursor)
+def listed(connection: Connection, cursor: PageCursor, *, project: str) -> Page:
+    """Return a page of the project's assistants."""
+    return rows.page(connection, assistants, cursor, [assistants.c.project_id == project])
 
 
-def change(connection: Connection, assistant_id: str, values: Row) -> Row:
+def change(connection: Connection, assistant_id: str, values: Row, *, project: str | None = None) -> Row:
     """Write new values into an assistant and return it; raises `ApiError` (404)."""
-    row = rows.change(connection, assistants, {"id": assistant_id}, values) if values else None
-    return row or get(connection, assistant_id)
+    where = {"id": assistant_id, **rows.of_project(project)}
+    row = rows.change(connection, assistants, where, values) if values else None
+    return row or get(connection, assistant_id, project=project)
 
 
-def delete(connection: Connection, assistant_id: str) -> None:
+def delete(connection: Connection, assistant_id: str, *, project: str | None = None) -> None:
     """Delete the assistant; raises `ApiError` (404)."""
-    if not rows.remove(connection, assistants, id=assistant_id):
+    if not rows.remove(connection, assistants, id=assistant_id, **rows.of_project(project)):
         raise refusals.no_assistant(assistant_id)

@@ -57,6 +57,7 @@ class PostgresqlDriver:
             pool_size=connections,
             max_overflow=0,
             use_native_hstore=False,
+            hide_parameters=True,  # errors are logged, and what is stored is nobody's business
             json_serializer=json_text,
             json_deserializer=from_json,
             connect_args=self._settings,

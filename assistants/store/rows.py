@@ -8,12 +8,12 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Select,
-    String,
     Table,
     bindparam,
     delete,
     func,
     insert,
+    literal_column,
     select,
     text,
     update,
@@ -74,10 +74,11 @@ def add_last(connection: Connection, table: Table, values: Row) -> Row:
     """Insert a row at the end of a list that all transactions add to, and return it whole.
 
     Whoever reads the list page by page would miss a row with a smaller ``seq`` that shows up later; so the
-    transactions that add to it take turns, from here to their ends.
+    transactions that add to lists take turns, from here to their ends: one turn for all lists, because a transaction
+    may add to several.
     """
     if not writes_alone(connection):
-        _TAKE_TURN.value(connection, {"list": table.name})
+        _TAKE_TURN.value(connection, {})
     return add(connection, table, values)
 
 
@@ -88,7 +89,7 @@ def move_last(connection: Connection, table: Table, row: Row) -> Row:
     """
     if writes_alone(connection):
         return row
-    _TAKE_TURN.value(connection, {"list": table.name})
+    _TAKE_TURN.value(connection, {})
     moved = _move_last(table).one(connection, {"row": row["id"]})
     assert moved is not None  # noqa: S101 - it was inserted
     return moved
@@ -124,7 +125,7 @@ def remove(connection: Connection, table: Table, **where: Any) -> bool:
     return _delete(table, _conditions(where)).count(connection, _values(where)) > 0
 
 
-_TAKE_TURN = Prepared(select(func.pg_advisory_xact_lock(func.hashtext(bindparam("list", type_=String)))))
+_TAKE_TURN = Prepared(select(func.pg_advisory_xact_lock(literal_column("7202608270"))))
 
 # Statements are prepared once for each shape: preparing one costs more than SQLite needs to carry it out.
 
@@ -197,16 +198,27 @@ def _delete(table: Table, conditions: tuple[_Condition, ...]) -> Prepared:
     return Prepared(delete(table).where(*_clauses(table, conditions)))
 
 
-def page(connection: Connection, table: Table, cursor: PageCursor, where: Iterable[ColumnElement[bool]] = ()) -> Page:
-    """Return the rows that ``cursor`` asks for.
+def of_project(project: str | None) -> dict[str, str]:
+    """Return the condition that a row belongs to the project; ``None`` stands for every project."""
+    return {} if project is None else {"project_id": project}
+
+
+def page(
+    connection: Connection,
+    table: Table,
+    cursor: PageCursor,
+    of: Collection[ColumnElement[bool]] = (),
+    only: Iterable[ColumnElement[bool]] = (),
+) -> Page:
+    """Return the rows that ``cursor`` asks for, of the list whose rows ``of`` describes, and ``only`` such.
 
     The cursor's ids are places in the order of creation (``seq``), so rows that are added meanwhile move
-    nothing. An id that is not in the table leads to an empty page.
+    nothing. An id that is not in the list leads to an empty page.
     """
-    query = select(table).where(*where)
+    query = select(table).where(*of, *only)
     for anchor, newer in ((cursor.after, not cursor.descending), (cursor.before, cursor.descending)):
         if anchor is not None:
-            place = select(table.c.seq).where(table.c.id == anchor).scalar_subquery()
+            place = select(table.c.seq).where(table.c.id == anchor, *of).scalar_subquery()
             query = query.where(table.c.seq > place if newer else table.c.seq < place)
     # Going backwards from `before`, the page is the one that ends there, not the first of all.
     backwards = cursor.before is not None and cursor.after is None

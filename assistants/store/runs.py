@@ -1,7 +1,8 @@
 """Runs: how they are created, what may follow on what, and how they end.
 
 Every change of status names the statuses from which it may happen, so that of two that race one wins and the
-other learns that it came too late. A change and the events that tell it are one transaction.
+other learns that it came too late. A change and the events that tell it are one transaction. Where a ``project``
+is given, only what belongs to it exists.
 """
 
 from collections.abc import Collection, Sequence
@@ -11,9 +12,10 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, select
 
 from lockstitch.assistants import objects, refusals
-from lockstitch.assistants.store import assistants, event_log, rows, steps, threads, tool_calls
+from lockstitch.assistants.store import answerers, assistants, event_log, rows, steps, threads, tool_calls
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.prepared import Prepared
+from lockstitch.assistants.store.projects import Handlers
 from lockstitch.assistants.store.rows import Page, PageCursor, Row
 from lockstitch.assistants.store.schema import ACTIVE_RUN, messages, runs
 from lockstitch.starter.contract import OPEN_STATUSES, RunParameters, RunStatus, ToolOutput
@@ -27,7 +29,11 @@ _OVERRIDABLE = ("model", "temperature", "top_p", "reasoning_effort", "tools", "r
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run to create; ``lifetime`` is in seconds, and says when the run expires."""
+    """A run to create; ``lifetime`` is in seconds, and says when the run expires.
+
+    It belongs to its thread's project, and so must its assistant; where ``project`` is given, it has to be that one.
+    ``handlers`` are those that it may use; ``None`` means all. Without ``tool_resources``, it has its assistant's.
+    """
 
     run_id: str
     thread_id: str
@@ -35,18 +41,21 @@ class NewRun:
     parameters: RunParameters
     created_at: int
     lifetime: int = 600
+    project: str | None = None
+    handlers: Handlers = None
+    tool_resources: Row | None = None
 
 
 def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEvent] = ()) -> Row:
     """Create a run in the status ``queued`` and begin its event log with ``leading_events``.
 
     Raises `ApiError` when the thread or the assistant is unknown, the thread has an active run, there is nothing to
-    run, or the run would need a built-in tool.
+    run, the run would need a built-in tool, or its metadata say in no known word who answers its calls.
     """
-    threads.lock(connection, new.thread_id)
+    project = threads.lock(connection, new.thread_id, project=new.project)["project_id"]
     if active := threads.active_run_id(connection, new.thread_id):
         raise refusals.run_while_run_is_active(new.thread_id, active)
-    assistant = assistants.get(connection, new.assistant_id)
+    assistant = assistants.get(connection, new.assistant_id, project=project)
     for message in new.parameters.additional_messages or ():
         threads.add_message(connection, new.thread_id, message, new.created_at)
     values = _run_values(new, assistant)
@@ -72,11 +81,13 @@ def _run_values(new: NewRun, assistant: Row) -> dict[str, Any]:
         "id": new.run_id,
         "thread_id": new.thread_id,
         "assistant_id": new.assistant_id,
+        "project_id": assistant["project_id"],
+        "handlers": answerers.handlers_of(parameters.metadata, assistant["metadata"], new.handlers),
         "created_at": new.created_at,
         "expires_at": new.created_at + new.lifetime,
         "status": "queued",
         "instructions": "\n".join(parts),
-        "tool_resources": assistant["tool_resources"],
+        "tool_resources": new.tool_resources or assistant["tool_resources"],
         "metadata": parameters.metadata or {},
         "max_prompt_tokens": parameters.max_prompt_tokens,
         "max_completion_tokens": parameters.max_completion_tokens,
@@ -102,18 +113,18 @@ def find(connection: Connection, run_id: str) -> Row | None:
     return rows.get(connection, runs, id=run_id)
 
 
-def get(connection: Connection, thread_id: str, run_id: str) -> Row:
+def get(connection: Connection, thread_id: str, run_id: str, *, project: str | None = None) -> Row:
     """Return a run of the thread; raises `ApiError` (404)."""
-    row = rows.get(connection, runs, id=run_id, thread_id=thread_id)
+    row = rows.get(connection, runs, id=run_id, thread_id=thread_id, **rows.of_project(project))
     if row is None:
-        threads.get(connection, thread_id)  # an unknown thread is said to be unknown
+        threads.get(connection, thread_id, project=project)  # an unknown thread is said to be unknown
         raise refusals.no_run(run_id)
     return row
 
 
-def listed(connection: Connection, thread_id: str, cursor: PageCursor) -> Page:
+def listed(connection: Connection, thread_id: str, cursor: PageCursor, *, project: str | None = None) -> Page:
     """Return a page of the thread's runs; raises `ApiError` (404)."""
-    threads.get(connection, thread_id)
+    threads.get(connection, thread_id, project=project)
     return rows.page(connection, runs, cursor, [runs.c.thread_id == thread_id])
 
 
@@ -132,14 +143,22 @@ def overwrite(connection: Connection, run_id: str, *, when: Collection[RunStatus
     return rows.overwrite(connection, runs, {"id": run_id, "status": frozenset(when)}, values)
 
 
-def submit_outputs(connection: Connection, thread_id: str, run_id: str, outputs: Sequence[ToolOutput], now: int) -> Row:
+def submit_outputs(
+    connection: Connection,
+    thread_id: str,
+    run_id: str,
+    outputs: Sequence[ToolOutput],
+    now: int,
+    *,
+    project: str | None = None,
+) -> Row:
     """Take the outputs that a run in ``requires_action`` asks for, all of them, and queue it again.
 
     Raises `ApiError` where the run is unknown, asks for nothing, or asks for other outputs; nothing is stored
     then.
     """
     event_log.lock(connection, run_id)
-    run = get(connection, thread_id, run_id)
+    run = get(connection, thread_id, run_id, project=project)
     if run["status"] != "requires_action":
         raise refusals.outputs_not_accepted(run["status"])
     wanted = [call["id"] for call in run["required_action"]["submit_tool_outputs"]["tool_calls"]]
@@ -151,7 +170,7 @@ def submit_outputs(connection: Connection, thread_id: str, run_id: str, outputs:
     queued = change(connection, run_id, when=["requires_action"], values={"status": "queued", "required_action": None})
     if queued is None:
         raise refusals.outputs_not_accepted(find_status(connection, run_id))
-    finished = [] if tool_calls.unanswered(connection, run_id) else _complete_tool_step(connection, run_id, now)
+    finished = [] if tool_calls.unanswered(connection, run_id) else _complete_tool_step(connection, queued, now)
     event_log.append(connection, run_id, [*finished, NewEvent("thread.run.queued", objects.run(queued))])
     return queued
 
@@ -161,18 +180,19 @@ def resume(connection: Connection, run_id: str, now: int) -> None:
     event_log.lock(connection, run_id)
     if tool_calls.unanswered(connection, run_id):
         return
-    events = _complete_tool_step(connection, run_id, now)
+    run = find(connection, run_id)
+    events = [] if run is None else _complete_tool_step(connection, run, now)
     values = {"status": "queued", "required_action": None}
     queued = change(connection, run_id, when=["requires_action"], values=values)
     events += [NewEvent("thread.run.queued", objects.run(queued))] if queued else []
     event_log.append(connection, run_id, events)
 
 
-def _complete_tool_step(connection: Connection, run_id: str, now: int) -> list[NewEvent]:
+def _complete_tool_step(connection: Connection, run: Row, now: int) -> list[NewEvent]:
     """Complete the open tool step, each of whose calls has an output, and return the event that tells it."""
     return [
-        steps.finish(connection, step, {"status": "completed", "completed_at": now})
-        for step in steps.open_steps(connection, run_id)
+        steps.finish(connection, run, step, {"status": "completed", "completed_at": now})
+        for step in steps.open_steps(connection, run["id"])
         if step["type"] == "tool_calls"
     ]
 
@@ -183,10 +203,10 @@ def find_status(connection: Connection, run_id: str) -> RunStatus:
     return row["status"] if row else "cancelled"
 
 
-def begin_cancel(connection: Connection, thread_id: str, run_id: str) -> Row:
+def begin_cancel(connection: Connection, thread_id: str, run_id: str, *, project: str | None = None) -> Row:
     """Mark an open run as ``cancelling``; raises `ApiError` where it is unknown or has ended."""
     event_log.lock(connection, run_id)
-    run = get(connection, thread_id, run_id)
+    run = get(connection, thread_id, run_id, project=project)
     if run["status"] == "cancelling":
         return run
     row = change(
@@ -243,15 +263,15 @@ def end(connection: Connection, run_id: str, status: RunStatus, now: int, **valu
         return None
     fence = event_log.claim(connection, run_id)
     open_steps = steps.open_steps(connection, run_id)
-    events = close_steps(connection, open_steps, status, now, row["last_error"])
+    events = close_steps(connection, open_steps, row, status, now, row["last_error"])
     event_log.append(connection, run_id, [*events, NewEvent(f"thread.run.{status}", objects.run(row))], fence=fence)
     return row
 
 
 def close_steps(
-    connection: Connection, open_steps: Collection[Row], status: RunStatus, now: int, last_error: Any = None
+    connection: Connection, open_steps: Collection[Row], run: Row, status: RunStatus, now: int, last_error: Any = None
 ) -> list[NewEvent]:
-    """End steps that are in progress, and their messages, as a run that ends with ``status`` does."""
+    """End steps of ``run`` that are in progress, and their messages, as a run that ends with ``status`` does."""
     events = []
     for step in open_steps:
         if step["message_id"] is not None:
@@ -260,7 +280,7 @@ def close_steps(
         values = {"status": step_status, time_column: now}
         if step_status == "failed":
             values["last_error"] = last_error
-        events.append(steps.finish(connection, step, values))
+        events.append(steps.finish(connection, run, step, values))
     return events
 
 

@@ -33,7 +33,43 @@ metadata = MetaData(
 _Json = JSON(none_as_null=True)
 _Sequence = BigInteger().with_variant(Integer(), "sqlite")  # SQLite counts up only an INTEGER PRIMARY KEY
 
+DEFAULT_PROJECT = "default"
+"""The project of whatever was made by somebody who has no key."""
+
+
+def _project() -> Column[str]:
+    return Column("project_id", String(64), nullable=False, server_default=DEFAULT_PROJECT)
+
+
+FILE_IN_PROGRESS = text("status = 'in_progress'")
 ACTIVE_RUN = text("status IN ('queued', 'in_progress', 'requires_action', 'cancelling')")
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("created_at", Integer, nullable=False),
+    # The names of the handlers that its runs may use; null: every handler.
+    Column("handlers", _Json),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    Column("project_id", ForeignKey("projects.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    # SHA-256 of the key, which itself is nowhere.
+    Column("secret_hash", String(64), nullable=False, unique=True),
+    # How the key begins, so that people recognise it.
+    Column("prefix", String(32), nullable=False),
+    # Requests per minute; null: without a limit.
+    Column("rate_limit", Integer),
+    Column("created_at", Integer, nullable=False),
+    Column("last_used_at", Integer),
+    Column("revoked_at", Integer),
+)
 
 assistants = Table(
     "assistants",
@@ -52,6 +88,8 @@ assistants = Table(
     Column("top_p", Float),
     Column("reasoning_effort", String(16)),
     Column("response_format", _Json),
+    _project(),
+    Index(None, "project_id", "seq"),
 )
 
 threads = Table(
@@ -62,6 +100,8 @@ threads = Table(
     Column("created_at", Integer, nullable=False),
     Column("metadata", _Json, nullable=False),
     Column("tool_resources", _Json, nullable=False),
+    _project(),
+    Index(None, "project_id", "seq"),
 )
 
 messages = Table(
@@ -118,6 +158,10 @@ runs = Table(
     Column("usage", _Json, nullable=False),
     # How many model turns of the run are recorded whole; a turn that is asked for again is not taken again.
     Column("turns", Integer, nullable=False, server_default="0"),
+    # Its thread's, kept here too so that looking for a run takes one query.
+    _project(),
+    # The names of the handlers that may answer its calls, as it was when the run was accepted; null: every handler.
+    Column("handlers", _Json),
     Index(None, "thread_id", "seq"),
     Index(
         "uq_runs_one_active_per_thread",
@@ -208,11 +252,12 @@ run_events = Table(
     Index("uq_run_events_run_id_seq", "run_id", "seq", unique=True),
 )
 
-run_commands = Table(
-    "run_commands",
+# What was accepted for a run or an ingestion of files, by whose id it goes.
+commands = Table(
+    "commands",
     metadata,
     Column("position", _Sequence, primary_key=True),
-    Column("run_id", String(64), nullable=False),
+    Column("subject_id", String(64), nullable=False),
     Column("kind", String(16), nullable=False),
     Column("payload", _Json, nullable=False),
     Column("created_at", Float, nullable=False),
@@ -249,7 +294,9 @@ files = Table(
     Column("filename", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("status", String(16), nullable=False),
-    Column("expires_at", Integer),
+    Column("expires_at", Integer, index=True),
+    _project(),
+    Index(None, "project_id", "seq"),
 )
 
 file_chunks = Table(
@@ -258,4 +305,77 @@ file_chunks = Table(
     Column("file_id", ForeignKey("files.id", ondelete="CASCADE"), primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("data", LargeBinary, nullable=False),
+)
+
+vector_stores = Table(
+    "vector_stores",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", String(64), nullable=False, unique=True),
+    _project(),
+    Column("created_at", Integer, nullable=False),
+    Column("name", Text),
+    Column("description", Text),
+    Column("metadata", _Json, nullable=False),
+    Column("last_active_at", Integer, nullable=False),
+    Column("expires_after", _Json),
+    # Follows from the two columns above; kept so that what has expired can be found.
+    Column("expires_at", Integer, index=True),
+    Index(None, "project_id", "seq"),
+)
+
+vector_store_batches = Table(
+    "vector_store_batches",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("vector_store_id", ForeignKey("vector_stores.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("created_at", Integer, nullable=False),
+    Column("cancelled_at", Integer),
+)
+
+# A file in a vector store; ``id`` is the file's. The counts of stores and batches are counts of these rows.
+vector_store_files = Table(
+    "vector_store_files",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("id", ForeignKey("files.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("vector_store_id", ForeignKey("vector_stores.id", ondelete="CASCADE"), nullable=False),
+    # What brings the file in: the id of its batch, or of an ingestion of its own.
+    Column("ingestion_id", String(64), nullable=False),
+    Column("created_at", Integer, nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("last_error", _Json),
+    Column("chunking_strategy", _Json, nullable=False),
+    Column("attributes", _Json, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("usage_bytes", BigInteger, nullable=False),
+    Column("chunk_count", Integer, nullable=False),
+    Column("word_count", Integer, nullable=False),
+    Index(None, "vector_store_id", "id", unique=True),
+    Index(None, "vector_store_id", "status"),
+    Index(None, "ingestion_id", "status", "seq"),
+    Index(
+        "ix_vector_store_files_in_progress",
+        "created_at",
+        sqlite_where=FILE_IN_PROGRESS,
+        postgresql_where=FILE_IN_PROGRESS,
+    ),
+)
+
+# The text of the files, as it is searched. The words have an index that each kind of database makes in its own way:
+# see lexical_index.py.
+vector_store_chunks = Table(
+    "vector_store_chunks",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("vector_store_id", String(64), nullable=False),
+    Column("file_seq", ForeignKey("vector_store_files.seq", ondelete="CASCADE"), nullable=False),
+    Column("position", Integer, nullable=False),
+    # Where the chunk begins in the file's text, in characters: chunks overlap.
+    Column("start", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    # Its words in the form in which they are compared, separated by blanks.
+    Column("words", Text, nullable=False),
+    Index(None, "file_seq", "position", unique=True),
+    Index(None, "vector_store_id"),
 )

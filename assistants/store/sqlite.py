@@ -102,6 +102,7 @@ def _engine(url: URL, pragmas: Sequence[str], *, begin: str) -> Engine:
         url,
         poolclass=StaticPool,
         connect_args={"check_same_thread": False, "isolation_level": None},
+        hide_parameters=True,  # errors are logged, and what is stored is nobody's business
         json_serializer=json_text,
         json_deserializer=from_json,
     )

@@ -44,11 +44,12 @@ def change(connection: Connection, step_id: str, values: Row) -> None:
     rows.overwrite(connection, run_steps, {"id": step_id}, values)
 
 
-def finish(connection: Connection, step: Row, values: Row) -> NewEvent:
-    """End a step and return the event that tells it; ``values`` hold the new ``status`` and its time."""
+def finish(connection: Connection, run: Row, step: Row, values: Row) -> NewEvent:
+    """End a step of ``run`` and return the event that tells it; ``values`` hold the new ``status`` and its time."""
     change(connection, step["id"], values)
     calls = tool_calls.of_steps(connection, [step["id"]])[step["id"]] if step["type"] == "tool_calls" else ()
-    return NewEvent(f"thread.run.step.{values['status']}", objects.run_step({**step, **values}, calls))
+    told = objects.run_step({**step, **values}, calls, run["expires_at"])
+    return NewEvent(f"thread.run.step.{values['status']}", told)
 
 
 def open_steps(connection: Connection, run_id: str) -> Sequence[Row]:

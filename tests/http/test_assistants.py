@@ -6,6 +6,7 @@ import pytest
 
 async def test_an_assistant_is_kept_as_it_was_created(client):
     schema = {"name": "answer", "schema": {"type": "object", "properties": {}, "additionalProperties": False}}
+    store = await client.vector_stores.create()
     created = await client.beta.assistants.create(
         model="test",
         name="Helper",
@@ -16,14 +17,14 @@ async def test_an_assistant_is_kept_as_it_was_created(client):
         metadata={"team": "blue"},
         response_format={"type": "json_schema", "json_schema": schema},
         tools=[{"type": "file_search"}, {"type": "function", "function": {"name": "f", "description": "does f"}}],
-        tool_resources={"file_search": {"vector_store_ids": ["vs_1"]}},
+        tool_resources={"file_search": {"vector_store_ids": [store.id]}},
     )
     found = await client.beta.assistants.retrieve(created.id)
 
     assert found.to_dict() == created.to_dict()
     assert created.id.startswith("asst_")
     assert created.to_dict()["response_format"] == {"type": "json_schema", "json_schema": schema}
-    assert created.to_dict()["tool_resources"] == {"file_search": {"vector_store_ids": ["vs_1"]}}
+    assert created.to_dict()["tool_resources"] == {"file_search": {"vector_store_ids": [store.id]}}
     assert (created.temperature, created.top_p, created.metadata) == (0.5, 0.9, {"team": "blue"})
 
 

@@ -4,7 +4,7 @@ import pytest
 from temporalio.testing import WorkflowEnvironment
 
 from lockstitch.assistants.delivery import CommandDelivery
-from lockstitch.assistants.store import run_commands, runs, threads
+from lockstitch.assistants.store import commands, runs, threads
 from lockstitch.dev import temporal_binary
 from lockstitch.errors import RunNotFound
 from lockstitch.starter.client import Starter
@@ -26,8 +26,8 @@ def history_of(temporal):
 
 
 async def waiting(server, run_id):
-    left = await server.database.read(lambda connection: run_commands.undelivered(connection, older_than_seconds=0))
-    return [command["kind"] for command in left if command["run_id"] == run_id]
+    left = await server.database.read(lambda connection: commands.undelivered(connection, older_than_seconds=0))
+    return [command["kind"] for command in left if command["subject_id"] == run_id]
 
 
 def accept_a_run(connection, run_id, assistant_id):
@@ -36,7 +36,7 @@ def accept_a_run(connection, run_id, assistant_id):
     threads.add_message(connection, thread["id"], NewMessage(role="user", content="Hi"), 1)
     runs.create(connection, runs.NewRun(run_id, thread["id"], assistant_id, RunParameters(), 1))
     request = ThreadRunRequest(thread_id=thread["id"], assistant_id=assistant_id)
-    run_commands.add(connection, run_id, "start", request.model_dump(mode="json"))
+    commands.add(connection, run_id, "start", request.model_dump(mode="json"))
 
 
 async def test_a_run_whose_server_died_after_accepting_it_is_started_by_the_sweep(server, assistant):
@@ -146,9 +146,7 @@ async def test_the_sweep_goes_on_by_itself(another_server, assistant_on, eventua
         run_id, assistant_id = new_id("run"), await assistant_on(server)
         await server.database.write(lambda connection: accept_a_run(connection, run_id, assistant_id))
         old = {"created_at": 0.0}
-        await server.database.write(
-            lambda connection: connection.execute(run_commands.run_commands.update().values(old))
-        )
+        await server.database.write(lambda connection: connection.execute(commands.commands.update().values(old)))
         starter: Starter = server.services.starter
         async with CommandDelivery(server.database, starter):
 

@@ -1,5 +1,6 @@
 """The server and a real worker, as programs written for the Assistants API meet them."""
 
+from contextlib import AsyncExitStack
 from uuid import uuid4
 
 import openai
@@ -23,9 +24,11 @@ async def sdk(another_server, temporal):
     queue, tools = f"test-{uuid4()}", ToolRegistry([lookup_order])
     async with another_server(task_queue=queue) as server:
         config = Config(task_queue=queue)
-        [worker] = build_workers(temporal, config, server.database, OfflineModel(), tools)
-        async with worker, openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0) as opened:
-            yield opened
+        async with AsyncExitStack() as stack:
+            for worker in build_workers(temporal, config, server.database, OfflineModel(), tools):
+                await stack.enter_async_context(worker)
+            sdk = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="any", max_retries=0)
+            yield await stack.enter_async_context(sdk)
 
 
 async def test_a_handler_is_called_and_its_output_streamed_into_the_answer(sdk):

@@ -6,6 +6,8 @@ import openai
 import pytest
 
 from lockstitch.assistants.http import files
+from lockstitch.assistants.store import rows
+from lockstitch.assistants.store.schema import files as files_table
 
 
 async def test_a_file_comes_back_byte_by_byte(client, http):
@@ -74,9 +76,38 @@ async def test_a_wrong_purpose_is_refused_and_nothing_is_kept(http):
     assert len((await http.get("/v1/files")).json()["data"]) == before
 
 
+async def test_a_file_can_expire_and_files_for_batches_always_do(client):
+    expires_after = {"anchor": "created_at", "seconds": 3600}
+    hour = await client.files.create(file=("a", b"1"), purpose="assistants", expires_after=expires_after)
+    month = await client.files.create(file=("a", b"1"), purpose="batch")
+    never = await client.files.create(file=("a", b"1"), purpose="assistants")
+
+    assert [file.expires_at and file.expires_at - file.created_at for file in (hour, month, never)] == [
+        3600, 30 * 86_400, None,
+    ]  # fmt: skip
+
+
+def expiring(**fields):
+    return {"files": {"file": ("a", b"1")}, "data": {"purpose": "assistants"} | fields}
+
+
 @pytest.mark.parametrize(
     ("parts", "message"),
     [
+        (
+            expiring(**{"expires_after[anchor]": "created_at"}),
+            "Missing required parameter: 'expires_after.seconds'.",
+        ),
+        (expiring(**{"expires_after[seconds]": "3600"}), "Missing required parameter: 'expires_after.anchor'."),
+        (
+            expiring(**{"expires_after[anchor]": "now", "expires_after[seconds]": "3600"}),
+            "Invalid value: 'now'. Supported values are: 'created_at'.",
+        ),
+        (
+            expiring(**{"expires_after[anchor]": "created_at", "expires_after[seconds]": "60"}),
+            "Invalid 'expires_after.seconds': integer below minimum value. "
+            "Expected a value >= 3600, but got 60 instead.",
+        ),
         ({"files": {"file": ("a", b"1")}}, "Missing required parameter: 'purpose'."),
         ({"files": {"other": ("a", b"1")}, "data": {"purpose": "assistants"}}, "Unknown parameter: 'other'."),
         ({"data": {"purpose": "assistants"}, "files": {"file": (None, b"x")}}, "Missing required parameter: 'file'."),
@@ -103,3 +134,50 @@ async def test_a_file_that_is_announced_too_large_is_refused_before_it_is_sent(s
     await writer.wait_closed()
 
     assert answer.startswith(b"HTTP/1.1 413 ")
+
+
+async def test_a_file_expires_when_it_was_said_to(client, server, http):
+    kept = await client.files.create(
+        file=("a", b"1"), purpose="user_data", expires_after={"anchor": "created_at", "seconds": 3600}
+    )
+    assert kept.expires_at == kept.created_at + 3600
+
+    await server.database.write(lambda it: rows.overwrite(it, files_table, {"id": kept.id}, {"expires_at": 1}))
+    for gone in (client.files.retrieve, client.files.content, client.files.delete):
+        with pytest.raises(openai.NotFoundError, match=f"No such File object: {kept.id}"):
+            await gone(kept.id)
+    assert kept.id not in [file.id async for file in client.files.list(purpose="user_data")]
+    await client.files.create(file=("a", b"1"), purpose="evals")
+    assert await server.database.read(lambda it: rows.get(it, files_table, id=kept.id)) is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "message", "param"),
+    [
+        ({"anchor": "created_at"}, "Missing required parameter: 'expires_after.seconds'.", "expires_after.seconds"),
+        ({"seconds": "3600"}, "Missing required parameter: 'expires_after.anchor'.", "expires_after.anchor"),
+        (
+            {"anchor": "last_active_at", "seconds": "3600"},
+            "Invalid value: 'last_active_at'. Supported values are: 'created_at'.",
+            "expires_after.anchor",
+        ),
+        (
+            {"anchor": "created_at", "seconds": "60"},
+            "Invalid 'expires_after.seconds': integer below minimum value. "
+            "Expected a value >= 3600, but got 60 instead.",
+            "expires_after.seconds",
+        ),
+        (
+            {"anchor": "created_at", "seconds": "soon"},
+            "Invalid type for 'expires_after.seconds': expected an integer, but got a string instead.",
+            "expires_after.seconds",
+        ),
+        ({"days": "1"}, "Unknown parameter: 'expires_after.days'.", "expires_after.days"),
+    ],
+)
+async def test_an_expiry_that_is_none_is_refused(http, fields, message, param):
+    form = {"purpose": "assistants"} | {f"expires_after[{name}]": value for name, value in fields.items()}
+    answer = await http.post("/v1/files", files={"file": ("a", b"1")}, data=form)
+
+    assert answer.status_code == 400
+    assert (answer.json()["error"]["message"], answer.json()["error"]["param"]) == (message, param)

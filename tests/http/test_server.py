@@ -20,9 +20,22 @@ from lockstitch.errors import PortInUse
 BETA = {"openai-beta": "assistants=v2"}
 
 
-@pytest.mark.parametrize("prefix", ["", "/v1", "/openai", "/openai/v1"])
+AZURE = ["/openai/deployments/gpt-4o", "/api/projects/p", "/api/projects/p/openai"]
+
+
+@pytest.mark.parametrize("prefix", ["", "/v1", "/openai", "/openai/v1", *AZURE])
 async def test_every_path_answers_under_each_prefix(http, thread, prefix):
     assert (await http.get(f"{prefix}/threads/{thread.id}")).json()["id"] == thread.id
+
+
+async def test_azure_lists_threads_and_nobody_else_does(http, thread):
+    azure = await http.get("/openai/threads?api-version=2024-05-01-preview&limit=1", headers={"openai-beta": ""})
+    assert (azure.status_code, azure.json()["object"]) == (200, "list")
+    assert azure.json()["data"][0]["object"] == "thread"
+
+    refused = await http.get("/v1/threads")
+    assert (refused.status_code, refused.headers["allow"]) == (405, "POST")
+    assert refused.json()["error"]["message"] == "Not allowed to GET on /v1/threads."
 
 
 async def test_an_answer_has_the_headers_of_the_api_and_is_indented(http, thread):

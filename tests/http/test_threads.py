@@ -3,7 +3,7 @@
 import openai
 import pytest
 
-from lockstitch.assistants.store import run_commands
+from lockstitch.assistants.store import commands
 
 
 async def test_a_thread_begins_with_the_messages_it_was_created_with(client):
@@ -28,8 +28,8 @@ async def test_a_thread_can_be_created_without_a_body(http):
     assert answer.json()["tool_resources"] == answer.json()["metadata"] == {}
 
 
-async def test_modifying_a_thread_replaces_its_metadata(client, thread):
-    resources = {"code_interpreter": {"file_ids": ["file-1"]}}
+async def test_modifying_a_thread_replaces_its_metadata(client, thread, file_id):
+    resources = {"code_interpreter": {"file_ids": [file_id]}}
     await client.beta.threads.update(thread.id, tool_resources=resources)
     changed = await client.beta.threads.update(thread.id, metadata={"a": "b"})
 
@@ -49,26 +49,26 @@ async def test_deleting_a_thread_cancels_its_active_run(client, server, run, rea
 
     frames = await read_stream(f"/v1/runs/{run.id}/events")
     assert [frame.event for frame in frames][-2:] == ["thread.run.cancelled", "done"]
-    left = await server.database.read(lambda connection: run_commands.undelivered(connection, older_than_seconds=0))
-    assert [command for command in left if command["run_id"] == run.id] == []
+    left = await server.database.read(lambda connection: commands.undelivered(connection, older_than_seconds=0))
+    assert [command for command in left if command["subject_id"] == run.id] == []
 
 
-async def test_a_message_takes_text_and_images(client, thread):
+async def test_a_message_takes_text_and_images(client, thread, file_id):
     parts = [
         {"type": "text", "text": "What is this?"},
         {"type": "image_url", "image_url": {"url": "https://example.com/a.png", "detail": "low"}},
-        {"type": "image_file", "image_file": {"file_id": "file-1"}},
+        {"type": "image_file", "image_file": {"file_id": file_id}},
     ]
     message = await client.beta.threads.messages.create(thread.id, role="user", content=parts)
 
     text, url, file = message.to_dict()["content"]
     assert text == {"type": "text", "text": {"value": "What is this?", "annotations": []}}
     assert url == parts[1]
-    assert file == {"type": "image_file", "image_file": {"file_id": "file-1", "detail": "auto"}}
+    assert file == {"type": "image_file", "image_file": {"file_id": file_id, "detail": "auto"}}
 
 
-async def test_attachments_are_echoed_as_sent(client, thread):
-    attachments = [{"file_id": "file-1", "tools": [{"type": "file_search"}]}]
+async def test_attachments_are_echoed_as_sent(client, thread, file_id):
+    attachments = [{"file_id": file_id, "tools": [{"type": "file_search"}]}]
     message = await client.beta.threads.messages.create(
         thread.id, role="user", content="See this", attachments=attachments
     )

@@ -1,8 +1,8 @@
 """The whole stack in processes of its own, as `lockstitch dev` starts it."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,12 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevSt
     """One stack for the tests of this folder."""
     async with started_stack(tmp_path_factory.mktemp("stack")) as started:
         yield started
+
+
+@pytest.fixture
+def own_stack(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[DevStack]]:
+    """Start a stack for one test."""
+    return lambda **environment: started_stack(tmp_path / "stack", **environment)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import signal
 import sys
 from pathlib import Path
 
+import openai
 import psutil
 import pytest
 
@@ -86,6 +87,81 @@ async def test_a_waiting_run_is_shown_answered_and_listed(client, starter, conne
     assert json.loads(shown)["status"] == "requires_action"
     assert code == 0
     await eventually(listed)
+
+
+async def test_a_key_is_created_shown_once_listed_and_revoked(tmp_path):
+    store = {"LOCKSTITCH_DATABASE_URL": f"sqlite:///{tmp_path / 'lockstitch.db'}"}
+    new = ("keys", "create", "--project", "acme", "--name", "ci", "--rate-limit", "60", "--handlers", "find,price")
+    code, made, _ = await lockstitch(*new, "--json", **store)
+    key = json.loads(made)
+    _, shown, _ = await lockstitch("keys", "create", "--project", "acme", **store)
+    _, allowed, _ = await lockstitch("projects", "allow", "acme", "all", "--json", **store)
+    _, told, _ = await lockstitch("keys", "revoke", key["id"], **store)
+    (_, table, _), (_, listed, _), (_, known, _), (_, none, _) = await asyncio.gather(
+        lockstitch("keys", "list", **store),
+        lockstitch("keys", "list", "--project", "acme", "--json", **store),
+        lockstitch("projects", "list", **store),
+        lockstitch("keys", "list", "--project", "other", **store),
+    )
+
+    assert (code, key["project_id"], key["name"], key["rate_limit"]) == (0, "acme", "ci", 60)
+    assert shown.startswith("sk-lockstitch-")
+    assert json.loads(allowed)["handlers"] == "all"
+    assert told == f"{key['id']} is revoked.\n"
+    assert key["key"] not in table + listed
+    assert shown.split()[0] not in table + listed
+    assert [bool(json.loads(line)["revoked_at"]) for line in listed.splitlines()] == [True, False]
+    assert re.search(r"^acme +all$", known, re.MULTILINE)
+    assert none == "There are no keys.\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("keys", "create", "--project", "a'b"), "without quotes, backslashes"),
+        (("keys", "create", "--project", "a", "--handlers", "a b"), "'a b' cannot be the name of a handler"),
+        (("keys", "create", "--project", "a", "--rate-limit", "0"), "0 is not in the range"),
+        (("keys", "revoke", "key_x"), "No key has the id 'key_x'"),
+        (("projects", "allow", "nobody", "all"), "No project is named 'nobody'"),
+    ],
+)
+async def test_what_cannot_be_done_about_keys_is_said_in_a_sentence(tmp_path, words, said):
+    code, _, err = await lockstitch(*words, LOCKSTITCH_DATABASE_URL=f"sqlite:///{tmp_path / 'lockstitch.db'}")
+
+    assert code != 0
+    assert said in err
+    assert "Traceback" not in err
+
+
+async def test_a_server_that_others_would_reach_does_not_start_without_a_key(stack, connected, tmp_path):
+    store = {"LOCKSTITCH_DATABASE_URL": f"sqlite:///{tmp_path / 'lockstitch.db'}"}
+    settings = {"LOCKSTITCH_HOST": "0.0.0.0", "LOCKSTITCH_PORT": "0"}
+    code, _, err = await lockstitch("serve", **connected, **store, **settings)
+
+    assert code == 1
+    assert "lockstitch: The HTTP server would listen on 0.0.0.0" in err
+    assert "`lockstitch keys create --project NAME`" in err
+
+
+async def test_a_run_is_watched_with_a_key_where_keys_are_asked_for(own_stack):
+    async with own_stack() as stack:
+        store = {"LOCKSTITCH_DATABASE_URL": f"sqlite:///{stack.data_dir / 'lockstitch.db'}"}
+        _, made, _ = await lockstitch("keys", "create", "--project", "default", "--json", **store)
+        key = json.loads(made)["key"]
+        async with openai.AsyncOpenAI(base_url=f"{stack.server_url}/v1", api_key=key) as client:
+            assistant = await client.beta.assistants.create(model="script")
+        reach = {"LOCKSTITCH_TEMPORAL_ADDRESS": stack.temporal_address, "LOCKSTITCH_SERVER_URL": stack.server_url}
+        watch = ("run", "Hello.", "--assistant", assistant.id)
+        code, out, _ = await lockstitch(*watch, **reach, LOCKSTITCH_SERVER_API_KEY=key)
+        refused, _, err = await lockstitch(*watch, **reach)
+
+    assert code == 0
+    assert "Hello there." in out
+    assert refused == 1
+    assert (
+        err == f"lockstitch: The server at {stack.server_url} takes no requests without a key of its own; set "
+        "LOCKSTITCH_SERVER_API_KEY, or give the starter an api_key.\n"
+    )
 
 
 async def test_an_escalation_is_listed_shown_and_resolved(stack, refund, connected):
@@ -227,3 +303,26 @@ async def test_the_starter_is_usable_from_any_folder(tmp_path, monkeypatch):
 
     assert (code, err) == (0, "")
     assert json.loads(out)["name"] == "ping"
+
+
+async def test_saved_objects_are_imported_and_counted(tmp_path):
+    saved = tmp_path / "saved.jsonl"
+    assistant = {"object": "assistant", "id": "asst_saved", "created_at": 1730000000, "model": "gpt-4o"}
+    saved.write_text(json.dumps(assistant) + "\n")
+    database = {"LOCKSTITCH_DATABASE_URL": f"sqlite:///{tmp_path / 'lockstitch.db'}"}
+
+    assert (await lockstitch("import", str(saved), "--dry-run", **database))[0] == 0
+    code, out, _ = await lockstitch("import", str(saved), "--json", **database)
+
+    assert code == 0
+    assert json.loads(out) == {"added": {"assistants": 1}, "there_before": {}, "missing_files": []}
+
+
+async def test_what_cannot_be_imported_is_told_on_standard_error(tmp_path):
+    saved = tmp_path / "saved.jsonl"
+    saved.write_text('{"id": "asst_saved"}\n')
+
+    code, out, err = await lockstitch("import", str(saved))
+
+    assert (code, out) == (1, "")
+    assert f"{saved}:1: there is no 'object'; 'object' is one of 'assistant', 'thread', 'thread.message'." in err

@@ -104,3 +104,26 @@ async def test_the_temporal_server_killed_during_a_run_loses_nothing(stack, star
 
     assert events[-1].event == "thread.run.completed"
     assert (await starter.result(run_id)).status == "completed"
+
+
+async def test_a_worker_killed_while_it_ingests_files_loses_none_and_repeats_none(stack, client, eventually):
+    text = "\n".join(f"Line {n} says something about the number {n * n}." for n in range(2_000))
+    store = await client.vector_stores.create()
+    uploads = [(f"{number}.txt", f"Document {number}.\n{text}".encode()) for number in range(30)]
+    file_ids = [(await client.files.create(file=upload, purpose="assistants")).id for upload in uploads]
+    batch = await client.vector_stores.file_batches.create(store.id, file_ids=file_ids)
+
+    async def half_way() -> bool:
+        counts = (await client.vector_stores.retrieve(store.id)).file_counts
+        return counts.completed >= 5 and counts.in_progress >= 10
+
+    await eventually(half_way)
+    os.kill(stack.pid("worker"), signal.SIGKILL)
+    done = await client.vector_stores.file_batches.poll(batch.id, vector_store_id=store.id)
+
+    assert (done.status, done.file_counts.completed, done.file_counts.total) == ("completed", 30, 30)
+    for number in (0, 17, 29):
+        page = await client.vector_stores.files.content(file_ids[number], vector_store_id=store.id)
+        assert page.data[0].text == uploads[number][1].decode()
+    [first, *_] = (await client.vector_stores.search(store.id, query="document 17")).data
+    assert first.filename == "17.txt"

@@ -1,46 +1,70 @@
-"""``lockstitch db``: what an operator does with the tables before the processes start."""
+"""Commands: kept with what they accept, until they are delivered."""
 
-import json
-import os
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, create_subprocess_exec
-from collections.abc import Awaitable, Callable
+import time
 
 import pytest
 
-from lockstitch.assistants.store.migrations import NEWEST
-
-Command = Callable[..., Awaitable[tuple[int | None, str, str]]]
+from lockstitch.assistants.store import commands, runs
 
 
-@pytest.fixture
-def db(empty_database_url: str) -> Command:
-    """Run ``lockstitch db`` on a new database; return its exit code and what it said."""
-
-    async def run(*words: str, **environment: str) -> tuple[int | None, str, str]:
-        settings = {"COLUMNS": "200", "LOCKSTITCH_DATABASE_URL": empty_database_url, **environment}
-        command = [sys.executable, "-P", "-m", "lockstitch.cli", "db", *words]
-        process = await create_subprocess_exec(
-            *command, env={**os.environ, **settings}, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
-        )
-        out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
-
-    return run
+async def waiting(store, older_than_seconds: float = 0, **options: int) -> list[str]:
+    found = await store.read(commands.undelivered, older_than_seconds=older_than_seconds, **options)
+    return [f"{command['kind']} {command['subject_id']}" for command in found]
 
 
-async def test_a_new_database_is_shown_upgraded_and_then_left_as_it_is(db):
-    assert await db("current") == (1, f"There are no tables; this release needs version {NEWEST}.\n", "")
-    assert await db("upgrade") == (0, f"There were no tables; they are of version {NEWEST} now.\n", "")
-    assert await db("upgrade") == (0, f"The tables are of version {NEWEST} already.\n", "")
+async def test_commands_wait_oldest_first_and_so_many_at_most(store):
+    for kind in ("start", "answer", "cancel"):
+        await store.write(commands.add, "run_1", kind, {})
 
-    code, out, _ = await db("current", "--json")
-    assert (code, json.loads(out)) == (0, {"version": NEWEST, "needed": NEWEST})
+    assert await waiting(store) == ["start run_1", "answer run_1", "cancel run_1"]
+    assert await waiting(store, limit=2) == ["start run_1", "answer run_1"]
 
 
-async def test_a_database_that_cannot_be_used_is_said_in_one_line(db):
-    code, out, err = await db("upgrade", LOCKSTITCH_DATABASE_URL="sqlite:////no/such/folder/a.db")
+async def test_a_command_that_is_under_way_is_left_to_its_sender(store):
+    command = await store.write(commands.add, "run_1", "start", {"thread_id": "thread_1"})
 
-    assert (code, out) == (1, "")
-    assert err.startswith("lockstitch: The database sqlite:////no/such/folder/a.db cannot be used")
-    assert err.count("\n") == 1
+    assert await waiting(store, older_than_seconds=60) == []
+    assert command["payload"] == {"thread_id": "thread_1"}
+    assert abs(command["created_at"] - time.time()) < 5
+
+
+async def test_a_command_is_dropped_once_and_alone(store):
+    first = await store.write(commands.add, "run_1", "start", {})
+    await store.write(commands.add, "run_2", "start", {})
+    await store.write(commands.drop, first)
+    await store.write(commands.drop, first)
+
+    assert await waiting(store) == ["start run_2"]
+
+
+async def test_dropping_a_command_twice_spares_the_one_that_came_in_between(store):
+    """A request and the sweep may deliver one command both, and the second to finish finds it gone."""
+    first = await store.write(commands.add, "run_1", "answer", {"call_ids": ["call_a"]})
+    await store.write(commands.drop, first)
+    await store.write(commands.add, "run_1", "answer", {"call_ids": ["call_b"]})
+    await store.write(commands.drop, first)
+
+    assert await waiting(store) == ["answer run_1"]
+
+
+async def test_a_start_that_waits_is_known(store):
+    start = await store.write(commands.add, "run_1", "start", {})
+    await store.write(commands.add, "run_2", "cancel", {})
+
+    assert await store.read(commands.start_waits, "run_1")
+    assert not await store.read(commands.start_waits, "run_2")
+    await store.write(commands.drop, start)
+    assert not await store.read(commands.start_waits, "run_1")
+
+
+async def test_a_command_is_not_kept_where_what_it_accepts_is_refused(store):
+    thread_id, assistant_id = await store.thread(), await store.assistant()
+    new = await store.new_run(thread_id, assistant_id)
+
+    def accept(connection):
+        commands.add(connection, new.run_id, "start", {})
+        runs.create(connection, new)
+
+    with pytest.raises(Exception, match="Run creation requires a Thread with a user message"):
+        await store.write(accept)
+    assert await waiting(store) == []

@@ -48,7 +48,7 @@ async def test_an_upload_that_breaks_off_leaves_nothing(store):
     with pytest.raises(ConnectionError):
         await store.write(files.create, values, broken())
 
-    assert (await store.read(files.listed, PageCursor())).rows == []
+    assert (await store.read(files.listed, PageCursor(), project="default")).rows == []
     assert await store.read(lambda connection: connection.execute(file_chunks.select()).all()) == []
 
 
@@ -68,6 +68,6 @@ async def test_deleting_a_file_deletes_its_bytes(store, upload):
 async def test_files_are_listed_by_purpose(store, upload):
     first, _, third = await upload(b"1"), await upload(b"2", purpose="vision"), await upload(b"3")
 
-    page = await store.read(files.listed, PageCursor(), "assistants")
+    page = await store.read(files.listed, PageCursor(), "assistants", project="default")
     assert [row["id"] for row in page.rows] == [third, first]
-    assert len((await store.read(files.listed, PageCursor())).rows) == 3
+    assert len((await store.read(files.listed, PageCursor(), project="default")).rows) == 3

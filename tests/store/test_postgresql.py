@@ -34,6 +34,11 @@ def add(connection: Connection, run_id: str) -> None:
     event_log.begin(connection, run_id, [])
 
 
+def post(connection: Connection, thread_id: str) -> Any:
+    threads.lock_idle(connection, thread_id)
+    return threads.add_message(connection, thread_id, HELLO, NOW)
+
+
 def end_connections(url: str) -> None:
     """Do what a server does that is restarted, or a network that breaks."""
     with psycopg.connect(url, autocommit=True) as connection:
@@ -98,7 +103,7 @@ async def test_a_message_waits_for_a_run_that_is_being_created_and_is_refused(st
     new = await store.new_run()
     run, refused = await in_turn(
         lambda connection: runs.create(connection, new),
-        lambda connection: threads.post_message(connection, new.thread_id, HELLO, NOW),
+        lambda connection: post(connection, new.thread_id),
     )
 
     assert isinstance(refused, ApiError)
@@ -108,7 +113,7 @@ async def test_a_message_waits_for_a_run_that_is_being_created_and_is_refused(st
 async def test_a_run_waits_for_a_message_that_is_being_added(store: Store, in_turn):
     new = await store.new_run()
     message, run = await in_turn(
-        lambda connection: threads.post_message(connection, new.thread_id, HELLO, NOW),
+        lambda connection: post(connection, new.thread_id),
         lambda connection: runs.create(connection, new),
     )
 
@@ -154,7 +159,7 @@ async def test_a_message_waits_for_a_thread_that_is_being_deleted_and_finds_none
     thread_id = await store.thread()
     _, refused = await in_turn(
         lambda connection: threads.delete(connection, thread_id),
-        lambda connection: threads.post_message(connection, thread_id, HELLO, NOW),
+        lambda connection: post(connection, thread_id),
     )
 
     assert isinstance(refused, ApiError)

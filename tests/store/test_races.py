@@ -48,6 +48,11 @@ async def test_of_two_runs_on_one_thread_one_is_created_and_the_other_is_told_wh
         assert run["id"] in told
 
 
+def post(connection, thread_id):
+    threads.lock_idle(connection, thread_id)
+    return threads.add_message(connection, thread_id, HELLO, NOW)
+
+
 def _create(connection, new):
     try:
         return runs.create(connection, new)
@@ -62,7 +67,7 @@ async def test_a_message_comes_before_a_run_or_is_refused_because_of_it(store, r
         new = await store.new_run(thread_id, assistant_id)
         run, message = await race(
             lambda connection, new=new: runs.create(connection, new),
-            lambda connection, it=thread_id: threads.post_message(connection, it, HELLO, NOW),
+            lambda connection, it=thread_id: post(connection, it),
         )
 
         page = await store.read(threads.list_messages, thread_id, PageCursor())
@@ -145,7 +150,7 @@ async def test_a_thread_that_is_deleted_takes_everything_with_it(store, race, ou
         return True
 
     contenders = [
-        lambda connection, it: threads.post_message(connection, it["thread_id"], HELLO, NOW),
+        lambda connection, it: post(connection, it["thread_id"]),
         lambda connection, it: runs.begin_cancel(connection, it["thread_id"], it["id"]),
         lambda connection, it: runs.submit_outputs(connection, it["thread_id"], it["id"], outputs(*CALLS), NOW),
         lambda connection, it: runs.end(connection, it["id"], "completed", NOW),

@@ -8,21 +8,26 @@ import asyncio
 import json
 import sys
 import tempfile
+from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from sqlalchemy import Connection
 from temporalio.client import Client
 from temporalio.testing import WorkflowEnvironment
 
+from lockstitch.activities.ingestion import FILES_AT_ONCE
 from lockstitch.assistants.model.offline import OfflineModel
-from lockstitch.assistants.store import assistants
+from lockstitch.assistants.store import assistants, files, vector_store_files, vector_stores
 from lockstitch.assistants.store.database import Database
+from lockstitch.assistants.store.vector_store_files import AddedFile
 from lockstitch.config import Config
 from lockstitch.dev import temporal_binary
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import SEARCH_ATTRIBUTES, NewMessage, RunPolicy, ThreadRunRequest, ToolOutput
+from lockstitch.starter.ingestion import Ingestion
 from lockstitch.starter.payloads import data_converter
 from lockstitch.tools import ToolRegistry, tool
 from lockstitch.worker import build_workers
@@ -38,21 +43,42 @@ async def weather(city: str) -> str:
 
 
 async def record(temporal: Client, folder: Path) -> None:
-    """Record one history of each kind of run."""
+    """Record one history of each kind of run, and one of an ingestion."""
     with tempfile.TemporaryDirectory() as data:
         async with Database(f"sqlite:///{data}/lockstitch.db") as database:
             queue = f"histories-{uuid4()}"
             tools = ToolRegistry([weather])
-            [worker] = build_workers(temporal, Config(task_queue=queue), database, OfflineModel(), tools)
-            async with worker, Starter(temporal, task_queue=queue) as starter:
+            async with AsyncExitStack() as stack:
+                for worker in build_workers(temporal, Config(task_queue=queue), database, OfflineModel(), tools):
+                    await stack.enter_async_context(worker)
+                starter = await stack.enter_async_context(Starter(temporal, task_queue=queue))
                 definitions = [*tools.definitions(), _definition("approve_refund")]
                 columns = {"model": "offline", "tools": definitions, "tool_resources": {}, "metadata": {}}
                 row = await database.write(lambda connection: assistants.create(connection, columns, 0))
                 for name, text in _RUNS.items():
-                    run_id = await _run(starter, row["id"], text)
-                    history = await temporal.get_workflow_handle(run_id).fetch_history()
-                    path = folder / f"{name}.json"
-                    path.write_text(json.dumps(_without_machine(json.loads(history.to_json())), indent=1) + "\n")
+                    await _write(temporal, await _run(starter, row["id"], text), folder / f"{name}.json")
+                ingestion = await database.write(_add_files)
+                await starter.ingest(ingestion)
+                await temporal.get_workflow_handle(ingestion.ingestion_id).result()
+                await _write(temporal, ingestion.ingestion_id, folder / "ingestion.json")
+
+
+async def _write(temporal: Client, workflow_id: str, path: Path) -> None:
+    history = await temporal.get_workflow_handle(workflow_id).fetch_history()
+    path.write_text(json.dumps(_without_machine(json.loads(history.to_json())), indent=1) + "\n")
+
+
+def _add_files(connection: Connection) -> Ingestion:
+    """Put so many files into a vector store that a lane needs more than one activity."""
+    store = vector_stores.create(connection, {"project_id": "default"}, 0)
+    values = {"created_at": 0, "purpose": "assistants", "filename": "a.txt", "bytes": 5}
+    added = []
+    for number in range(2 * FILES_AT_ONCE):
+        files.create(connection, {"id": f"file-{number}", **values}, iter([b"Apple"]))
+        added.append(AddedFile(f"file-{number}"))
+    batch = vector_store_files.add_batch(connection, store["id"], added, 0)
+    # Said to be fewer than they are: so there are two lanes.
+    return Ingestion(ingestion_id=batch["id"], vector_store_id=store["id"], files=10)
 
 
 _RUNS = {

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from lockstitch.activities.adoption import Sweep
-from lockstitch.assistants.store import run_commands, runs, threads
+from lockstitch.assistants.store import commands, runs, threads
 from lockstitch.assistants.store.runs import NewRun
 from lockstitch.starter.contract import NewMessage, RunParameters, RunPolicy, ToolOutput
 from lockstitch.tools import tool
@@ -109,7 +109,7 @@ async def test_a_run_that_is_past_its_deadline_ends_as_expired(engine):
 async def test_a_run_whose_start_is_still_to_be_delivered_is_not_stranded(engine):
     async with engine([]) as lockstitch:
         run_id = await bare_row(lockstitch, created_at=int(time.time()))
-        await lockstitch.database.write(lambda it: run_commands.add(it, run_id, "start", {}))
+        await lockstitch.database.write(lambda it: commands.add(it, run_id, "start", {}))
         found = await sweep(lockstitch)
 
     assert found.adopted == []

@@ -223,7 +223,7 @@ async def test_the_worker_delivers_by_the_webhook_and_the_links_of_its_settings(
         server_url="http://lockstitch.example",
     )
     notification = new_notification()
-    [worker] = build_workers(temporal, config, database, OfflineModel(), ToolRegistry([]))
+    worker, *_ = build_workers(temporal, config, database, OfflineModel(), ToolRegistry([]))
     async with worker:
         handle = await temporal.start_workflow(
             DeliverNotification.run, notification, id=notification.workflow_id, task_queue=config.task_queue

@@ -1,0 +1,113 @@
+"""Ingest files of vector stores: read, parse, divide, store."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import Connection
+from temporalio import activity
+
+from lockstitch import telemetry
+from lockstitch.activities.heartbeats import heartbeats
+from lockstitch.assistants.ingestion.chunking import chunks_of
+from lockstitch.assistants.ingestion.parsing import MAX_BYTES, FileParser
+from lockstitch.assistants.store import files, vector_store_files
+from lockstitch.assistants.store.database import Database
+from lockstitch.assistants.store.rows import Row
+from lockstitch.assistants.store.vector_store_files import MAX_ATTEMPTS, Chunk
+from lockstitch.errors import ApiError, FileRefused, StoreUnavailable
+
+FILES_AT_ONCE = 25
+"""Files that one activity ingests before it lets the workflow look: so a batch of thousands keeps a small history."""
+
+
+class IngestSlice(BaseModel):
+    """Ingest the next files of an ingestion, in one of the lanes that share its files out among themselves."""
+
+    ingestion_id: str
+    lane: int = 0
+    lanes: int = 1
+
+
+class IngestedSlice(BaseModel):
+    """How many files were looked at, and whether there are more in the lane."""
+
+    files: int
+    more: bool
+
+
+class IngestionActivities:
+    """Ingests files; ``parser`` reads them."""
+
+    def __init__(self, database: Database, parser: FileParser) -> None:
+        self._database = database
+        self._parser = parser
+
+    def activities(self) -> list[Callable[..., Any]]:
+        """Return what a worker of the queue of files registers."""
+        return [self.ingest_files]
+
+    @activity.defn(name="ingest_files")
+    async def ingest_files(self, part: IngestSlice) -> IngestedSlice:
+        """Ingest files until there are no more, or enough; whoever does it again goes on where this was left.
+
+        A file that was cancelled or taken out is not begun, or what was made of it is thrown away.
+        """
+        with heartbeats():
+            for done in range(FILES_AT_ONCE):
+                file = await self._database.write(
+                    lambda connection: vector_store_files.begin_next(
+                        connection, part.ingestion_id, part.lane, part.lanes
+                    )
+                )
+                if file is None:
+                    return IngestedSlice(files=done, more=False)
+                await self._ingest(file)
+        return IngestedSlice(files=FILES_AT_ONCE, more=True)
+
+    async def _ingest(self, file: Row) -> None:
+        log = telemetry.log.bind(vector_store_id=file["vector_store_id"], file_id=file["id"])
+        try:
+            chunks = await self._chunks(file)
+        except FileRefused as error:
+            await self._fail(file, error.code, str(error))
+            log.info("file_refused", code=error.code, error=str(error))
+        except StoreUnavailable:
+            raise
+        except ApiError:  # the file was deleted meanwhile, and its row with it
+            log.info("file_gone")
+        except Exception as error:
+            log.exception("file_not_ingested", attempt=file["attempts"])
+            if file["attempts"] >= MAX_ATTEMPTS:
+                await self._fail(file, "server_error", f"The file could not be processed: {type(error).__name__}.")
+        else:
+            wanted = await self._database.write(
+                lambda connection: vector_store_files.complete(connection, file, chunks), long=True
+            )
+            log.info("file_ingested" if wanted else "file_not_wanted", chunks=len(chunks))
+
+    async def _chunks(self, file: Row) -> list[Chunk]:
+        uploaded = await self._database.read(lambda connection: files.get(connection, file["id"]))
+        if uploaded["bytes"] > MAX_BYTES:
+            raise FileRefused("invalid_file", f"The file has {uploaded['bytes']} bytes; at most {MAX_BYTES} are read.")
+        text = await self._parser.parse(uploaded["filename"], await self._content(uploaded))
+        chunks = await asyncio.to_thread(chunks_of, text, file["chunking_strategy"])
+        if not any(chunk.words for chunk in chunks):
+            raise FileRefused("invalid_file", "The file has no words in it.")
+        return chunks
+
+    async def _content(self, uploaded: Row) -> bytes:
+        """Read the bytes piece by piece: a read holds up everything else that this process does."""
+        pieces: list[bytes] = []
+
+        def read(connection: Connection) -> bytes | None:
+            return files.chunk(connection, uploaded["id"], len(pieces))
+
+        while (piece := await self._database.read(read)) is not None:
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def _fail(self, file: Row, code: str, message: str) -> None:
+        last_error = {"code": code, "message": message}
+        await self._database.write(lambda connection: vector_store_files.fail(connection, file, last_error))

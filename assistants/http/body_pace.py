@@ -1,0 +1,54 @@
+"""How slowly a client may send the body of a request."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lockstitch.assistants import refusals
+
+SLOWEST_BYTES_PER_SECOND = 1024
+
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+
+
+class BodyPace:
+    """Refuses bodies that take longer than ``patience`` and what their size takes at the slowest pace.
+
+    Only the time counts in which the server waits for the client.
+    """
+
+    def __init__(self, app: ASGIApp, patience: timedelta) -> None:
+        self._app = app
+        self._patience = patience.total_seconds()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Have one request answered."""
+        if scope["type"] == "http" and scope["method"] in _WITH_BODY:
+            receive = _Paced(receive, self._patience)
+        await self._app(scope, receive, send)
+
+
+class _Paced:
+    """Receives one body; raises `ApiError` (408) where it comes too slowly."""
+
+    def __init__(self, receive: Receive, patience: float) -> None:
+        self._receive = receive
+        self._seconds_left = patience
+        self._complete = False
+
+    async def __call__(self) -> Message:
+        if self._complete:  # what is waited for now is that the client goes away
+            return await self._receive()
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(self._seconds_left):
+                message = await self._receive()
+        except TimeoutError:
+            self._complete = True
+            raise refusals.too_slow() from None
+        self._seconds_left -= time.monotonic() - began
+        self._seconds_left += len(message.get("body", b"")) / SLOWEST_BYTES_PER_SECOND
+        self._complete = not message.get("more_body", False)
+        return message

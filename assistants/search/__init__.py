@@ -1,0 +1,1 @@
+"""Finding what stands in the files of a vector store."""

@@ -1,0 +1,46 @@
+"""BM25 (Robertson and Zaragoza 2009) on a scale from 0 to 1, the same for every database; pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+SATURATION = 0.5
+"""BM25's k1: how much a word counts that a chunk has more than once. Chunks are short and alike in length, so that
+having the words of the query matters more than repeating them."""
+
+LENGTH_WEIGHT = 0.75
+"""BM25's b: how much the length of a chunk tells against it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """All chunks of a vector store: how many, how many words together, and how many have each word of a query."""
+
+    chunks: int
+    words: int
+    having: Mapping[str, int]
+
+
+def score(corpus: Corpus, query: Sequence[str], chunk: Sequence[str]) -> float:
+    """Return how well a chunk answers a query, both as words.
+
+    It is the share that the chunk has of the most that BM25 can give for the query: 0 where it has none of the words,
+    about two thirds where it has each of them once, and close to 1 where it repeats them all.
+    """
+    weights = {word: _weight(corpus, word) for word in query}
+    most = sum(weights.values()) * (SATURATION + 1)
+    if not chunk or most == 0:
+        return 0.0
+    average = corpus.words / max(corpus.chunks, 1)
+    length = 1 - LENGTH_WEIGHT + LENGTH_WEIGHT * len(chunk) / max(average, 1)
+    reached = 0.0
+    for word, weight in weights.items():
+        times = chunk.count(word)
+        reached += weight * times * (SATURATION + 1) / (times + SATURATION * length)
+    return min(reached / most, 1.0)
+
+
+def _weight(corpus: Corpus, word: str) -> float:
+    """Return what a word tells: the rarer it is, the more. A word that no chunk has tells the most, and is missed."""
+    having = corpus.having.get(word, 0)
+    return math.log(1 + (max(corpus.chunks, having) - having + 0.5) / (having + 0.5))

@@ -1,0 +1,63 @@
+"""What text there is in files."""
+
+import codecs
+
+import pytest
+
+from lockstitch.assistants.ingestion.parsing import TextParser
+from lockstitch.errors import FileRefused
+
+TEXT = "Grüße aus Oslo"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        TEXT.encode(),
+        codecs.BOM_UTF8 + TEXT.encode(),
+        TEXT.encode("utf-16"),
+        codecs.BOM_UTF16_BE + TEXT.encode("utf-16-be"),
+        TEXT.encode("utf-32"),
+        TEXT.encode("latin-1"),
+    ],
+)
+@pytest.mark.parametrize("filename", ["a.txt", "a.MD", "README", "a.tar.csv"])
+async def test_text_is_read_in_every_encoding(filename, content):
+    assert await TextParser().parse(filename, content) == TEXT
+
+
+async def test_html_is_what_a_browser_would_show():
+    page = b"""<!doctype html><html><head><title>Handbook</title><script>if (a < b) { run("<p>no</p>") }</script>
+        <style>p {}</style></head><body><h1>Refunds &amp; more</h1>
+        <p>Paid within <b>ten</b> days.<br>Write to
+        us.</p><ul><li>One<li>Two</ul><template><p>unseen</p></template></body></html>"""
+
+    assert (await TextParser().parse("a.html", page)).splitlines() == [
+        "Handbook", "Refunds & more", "Paid within ten days.", "Write to us.", "One", "Two",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("page", "text"),
+    [(b"a < b", "a < b"), (b"a<p", "a"), (b"a<![", "a"), (b"</script>text", "text"), (b"a<!-- <p>", "a"),
+     (b"a<p b='", "a"), (b"a&#xffffff;b&nosuch;", "a\ufffdb&nosuch;")],
+)  # fmt: skip
+async def test_broken_html_is_read_as_far_as_it_goes(page, text):
+    assert (await TextParser().parse("a.html", page)).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("filename", "content", "code", "message"),
+    [
+        ("a.pdf", b"%PDF", "unsupported_file", "Files with the extension .pdf are not supported."),
+        ("a.txt", b"", "invalid_file", "The file has no text in it."),
+        ("a.txt", b" \n\t", "invalid_file", "The file has no text in it."),
+        ("a.html", b"<p> <br>", "invalid_file", "The file has no text in it."),
+        ("a.txt", b"MZ\0\0", "invalid_file", "The file is not text."),
+        ("a.txt", codecs.BOM_UTF16_LE + b"a", "invalid_file", "The file begins as utf-16-le and is not: truncated"),
+    ],
+)
+async def test_what_is_no_text_is_refused(filename, content, code, message):
+    with pytest.raises(FileRefused, match=message.replace(".", r"\.")) as refused:
+        await TextParser().parse(filename, content)
+    assert refused.value.code == code
