@@ -10,6 +10,7 @@ from lockstitch.assistants.store import assistants, event_log, files, runs, thre
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import PageCursor
+from lockstitch.assistants.store.schema import DEFAULT_PROJECT
 from lockstitch.errors import ApiError, WriterFenced
 from lockstitch.starter.contract import NewMessage
 from lockstitch.starter.identifiers import new_file_id
@@ -203,7 +204,7 @@ def _file() -> dict[str, Any]:
     ("create", "listed"),
     [
         (lambda connection: assistants.create(connection, _values("a"), NOW), assistants.listed),
-        (lambda connection: files.create(connection, _file(), lambda: iter([b"x"])), files.listed),
+        (lambda connection: files.create(connection, _file(), [b"x"]), files.listed),
     ],
     ids=["assistants", "files"],
 )
@@ -214,7 +215,8 @@ async def test_a_reader_that_pages_forward_misses_nothing_that_is_added_meanwhil
     async def follow(adding: "asyncio.Future[Any]") -> None:
         while True:
             done = adding.done()
-            page = await store.read(listed, PageCursor(limit=100, descending=False, after=seen[-1] if seen else None))
+            cursor = PageCursor(limit=100, descending=False, after=seen[-1] if seen else None)
+            page = await store.read(listed, cursor, project=DEFAULT_PROJECT)
             seen.extend(row["id"] for row in page.rows)
             await asyncio.sleep(0)  # SQLite is read without waiting for anything
             if done and not page.rows:
