@@ -43,7 +43,20 @@ class Config:
     database_url: str = _setting(
         "LOCKSTITCH_DATABASE_URL",
         "sqlite:///.lockstitch/lockstitch.db",
-        "Where threads, runs and events are stored; a SQLite file.",
+        "Where threads, runs and events are stored: a SQLite file, or postgresql://user:password@host/database.",
+    )
+    database_connections: int = _setting(
+        "LOCKSTITCH_DATABASE_CONNECTIONS",
+        10,
+        "Connections to PostgreSQL that a process opens at most; the HTTP server has one more, which listens.",
+        numbers=(1, 1000),
+    )
+    database_auto_upgrade: bool = _setting(
+        "LOCKSTITCH_DATABASE_AUTO_UPGRADE",
+        True,
+        "Whether a process that starts brings the tables to the form that it needs; if not, it refuses to start on "
+        "others, and `lockstitch db upgrade` does it.",
+        ("false", "true"),
     )
     host: str = _setting("LOCKSTITCH_HOST", "127.0.0.1", "The address that the HTTP server listens on.")
     port: int = _setting("LOCKSTITCH_PORT", 8700, "The HTTP server's port.", numbers=(0, LARGEST_PORT))

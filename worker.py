@@ -86,7 +86,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
     )
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        database = await stack.enter_async_context(Database(config.database_url))
+        database = await stack.enter_async_context(_database(config))
         model = await stack.enter_async_context(open_model(config))
         client = await connect_temporal(
             config.temporal_address, config.temporal_namespace, telemetry.buffering_runtime()
@@ -97,7 +97,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
         await stack.enter_async_context(counting_open_runs(starter))
-        checks = {"temporal": lambda: starter.count("queued"), "database": database.version}
+        checks = {"temporal": lambda: starter.count("queued"), "database": database.check}
         await stack.enter_async_context(serving(probe_app(checks), listener))
         remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
         for worker in build_workers(client, config, database, model, tools, remote=remote):
@@ -213,6 +213,14 @@ def build_worker(
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+    )
+
+
+def _database(config: Config) -> Database:
+    return Database(
+        config.database_url,
+        connections=config.database_connections,
+        upgrades=config.database_auto_upgrade,
     )
 
 

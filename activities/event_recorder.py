@@ -69,5 +69,6 @@ class EventRecorder:
             await self._database.write(lambda connection: self._write(connection, batch))
 
     def _write(self, connection: Connection, batch: list[Progress]) -> None:
+        event_log.lock(connection, self._run_id, fence=self._fence)
         events = [event for progress in batch for event in progress(connection)]
         event_log.append(connection, self._run_id, events, fence=self._fence, attempt=self._attempt)

@@ -118,7 +118,8 @@ def _store_is_here(database_url: str) -> bool:
         url = make_url(database_url)
     except ArgumentError:
         return False
-    return url.get_backend_name() == "sqlite" and bool(url.database) and Path(url.database or "").is_file()
+    is_file = url.get_backend_name() == "sqlite" and bool(url.database) and Path(url.database or "").is_file()
+    return is_file or url.drivername in ("postgresql", "postgresql+psycopg")
 
 
 def _object(escalation: Escalation, arguments: str | None) -> dict[str, Any]:

@@ -1,9 +1,16 @@
 """The real things that tests run on: a Temporal dev server, and on it an engine of their own for each test."""
 
 import asyncio
+import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,8 +31,23 @@ from lockstitch.dev import SERVER_SETTINGS, temporal_binary
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import SEARCH_ATTRIBUTES, NewMessage, RunPolicy, ThreadRunRequest
 from lockstitch.starter.payloads import data_converter
+from lockstitch.tests.postgresql_server import PostgresqlServer, started_postgresql
 from lockstitch.tools import ToolRegistry
 from lockstitch.worker import build_workers
+
+TESTS = Path(__file__).parent
+
+ON_BOTH_DATABASES = (
+    "activities/test_backend_conformance.py",
+    "activities/test_event_recorder.py",
+    "activities/test_local_turn.py",
+    "activities/test_tool_activities.py",
+    "http/",
+    "store/",
+)
+"""The tests that concern the database."""
+
+MakeDatabase = Callable[..., AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="session")
@@ -49,10 +71,74 @@ def workflow_sandbox() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*passed_through))
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let each test that concerns the database run on both, and the others on SQLite; or all on the one that is named.
+
+    A test that is about one of the two says so with the mark ``on_database``.
+    """
+    if "database_kind" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker("on_database")
+    path = metafunc.definition.path.relative_to(TESTS).as_posix()
+    if mark is not None:
+        kinds = list(mark.args)
+    elif named := os.environ.get("TEST_DATABASE"):
+        kinds = [named]
+    else:
+        kinds = ["sqlite", "postgresql"] if path.startswith(ON_BOTH_DATABASES) else ["sqlite"]
+    metafunc.parametrize("database_kind", kinds, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def database_kind(request: pytest.FixtureRequest) -> str:
+    """The kind of database that the test runs on."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """A PostgreSQL server, one for all tests."""
+    with started_postgresql() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def make_database(
+    request: pytest.FixtureRequest, database_kind: str, tmp_path_factory: pytest.TempPathFactory
+) -> MakeDatabase:
+    """Make a database of the kind that the test runs on for as long as the ``with`` lasts, which has its URL.
+
+    It has no rows; one that is ``empty`` has no tables either.
+    """
+
+    @contextmanager
+    def file(*, empty: bool = True) -> Iterator[str]:
+        yield f"sqlite:///{tmp_path_factory.mktemp('database') / 'lockstitch.db'}"
+
+    if database_kind == "sqlite":
+        return file
+    server: PostgresqlServer = request.getfixturevalue("postgresql")
+    return server.new_database
+
+
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
+def database_url(make_database: MakeDatabase) -> Iterator[str]:
+    """The URL of an empty database."""
+    with make_database() as url:
+        yield url
+
+
+@pytest.fixture
+def empty_database_url(make_database: MakeDatabase) -> Iterator[str]:
+    """The URL of a database without tables."""
+    with make_database(empty=True) as url:
+        yield url
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
     """An empty database."""
-    async with Database(f"sqlite:///{tmp_path / 'lockstitch.db'}") as opened:
+    async with Database(database_url) as opened:
         yield opened
 
 

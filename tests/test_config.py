@@ -13,6 +13,8 @@ SET = {
     "LOCKSTITCH_TEMPORAL_NAMESPACE": ("prod", "temporal_namespace", "prod"),
     "LOCKSTITCH_TASK_QUEUE": ("runs", "task_queue", "runs"),
     "LOCKSTITCH_DATABASE_URL": ("sqlite:////data/a.db", "database_url", "sqlite:////data/a.db"),
+    "LOCKSTITCH_DATABASE_CONNECTIONS": ("3", "database_connections", 3),
+    "LOCKSTITCH_DATABASE_AUTO_UPGRADE": ("false", "database_auto_upgrade", False),
     "LOCKSTITCH_HOST": ("0.0.0.0", "host", "0.0.0.0"),
     "LOCKSTITCH_PORT": ("80", "port", 80),
     "LOCKSTITCH_SERVER_URL": ("http://lockstitch", "server_url", "http://lockstitch"),

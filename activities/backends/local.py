@@ -189,6 +189,7 @@ def _prompt_budget(run: Row) -> int | None:
 def _submit(
     connection: Connection, run_id: str, outputs: Sequence[ToolOutput], failures: Sequence[CallFailure]
 ) -> None:
+    event_log.lock(connection, run_id)
     for output in outputs:
         tool_calls.record_output(connection, run_id, output.tool_call_id, output.output, "answered")
     for failure in failures:

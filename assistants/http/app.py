@@ -149,7 +149,7 @@ def _vector_store_routes(services: Services) -> list[Route]:
 async def open_services(config: Config) -> AsyncIterator[Services]:
     """Open what the operations work with; raises `LockstitchError` where something is missing."""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(config.database_url))
+        database = await stack.enter_async_context(_database(config))
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(
             await Starter.connect(
@@ -159,6 +159,14 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
         streams = OpenStreams(most=config.max_streams, most_per_key=config.max_streams_per_key)
         yield Services(database, feed, delivery, starter, _decision_links(config), streams)
+
+
+def _database(config: Config) -> Database:
+    return Database(
+        config.database_url,
+        connections=config.database_connections,
+        upgrades=config.database_auto_upgrade,
+    )
 
 
 def _decision_links(config: Config) -> DecisionLinks | None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
 
@@ -54,7 +55,7 @@ class Files:
                 "bytes": upload.size or 0,
             }
             row = await self._database.write(
-                lambda connection: files.create(connection, values, _chunks(upload.file)), long=True
+                lambda connection: files.create(connection, values, _Chunks(upload.file)), long=True
             )
         finally:
             await form.close()
@@ -144,9 +145,16 @@ def _dotted(name: str) -> str:
     return name.replace("[", ".").replace("]", "")
 
 
-def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    while data := file.read(files.CHUNK_BYTES):
-        yield data
+@dataclass(frozen=True, slots=True)
+class _Chunks:
+    """What a file holds, from its beginning each time it is asked for."""
+
+    file: BinaryIO
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.file.seek(0)
+        while data := self.file.read(files.CHUNK_BYTES):
+            yield data
 
 
 def _disposition(filename: str) -> str:

@@ -17,4 +17,4 @@ def health_routes(services: Services) -> list[Route]:
         except RPCError as error:
             raise LockstitchError(error.message) from error
 
-    return probe_routes({"database": services.database.version, "temporal": temporal_answers})
+    return probe_routes({"database": services.database.check, "temporal": temporal_answers})

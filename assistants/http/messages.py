@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from sqlalchemy import Connection
 from starlette.requests import Request
 
-from lockstitch.assistants import objects, refusals
+from lockstitch.assistants import objects
 from lockstitch.assistants.http import file_ids
 from lockstitch.assistants.http.answers import JsonAnswer, page_answer
 from lockstitch.assistants.http.bodies import read_body, stored
@@ -80,6 +80,7 @@ class Messages:
         project = project_of(request)
 
         def drop(connection: Connection) -> None:
+            threads.lock(connection, thread_id, project=project)
             threads.get_message(connection, thread_id, message_id, project=project)
             threads.drop_message(connection, message_id)
 
@@ -88,8 +89,6 @@ class Messages:
 
 
 def _add(connection: Connection, project: str, thread_id: str, message: NewMessage) -> Row:
-    threads.get(connection, thread_id, project=project)
-    if active := threads.active_run_id(connection, thread_id):
-        raise refusals.message_while_run_is_active(thread_id, active)
+    threads.lock_idle(connection, thread_id, project=project)
     files.check(connection, file_ids.of_messages([message]), project=project)
     return threads.add_message(connection, thread_id, message, int(time.time()))

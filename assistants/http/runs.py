@@ -120,9 +120,10 @@ class Runs:
     async def retrieve(self, request: Request) -> JsonAnswer:
         """Return a run."""
         thread_id, run_id, project = path_id(request, "thread_id"), path_id(request, "run_id"), project_of(request)
-        return _run_answer(
-            await self._database.read(lambda connection: runs.get(connection, thread_id, run_id, project=project))
+        row = await self._database.read(
+            lambda connection: runs.get(connection, thread_id, run_id, project=project), one_query=True
         )
+        return _run_answer(row)
 
     async def list_page(self, request: Request) -> JsonAnswer:
         """Return a page of the thread's runs."""
@@ -138,6 +139,7 @@ class Runs:
         values = stored(body, metadata=body.metadata or {})
 
         def change(connection: Connection) -> Row:
+            event_log.lock(connection, run_id)
             run = runs.get(connection, thread_id, run_id, project=project)
             if run["status"] not in _MODIFIABLE:
                 raise refusals.not_updatable(run["status"])
@@ -163,6 +165,7 @@ class Runs:
         self._admit(request, stream=body.stream)
 
         def submit(connection: Connection) -> tuple[Row, int]:
+            event_log.lock(connection, run_id)
             seen = event_log.last_seq(connection, run_id)
             now, outputs = int(time.time()), body.tool_outputs
             run = runs.submit_outputs(connection, thread_id, run_id, outputs, now, project=project)

@@ -92,7 +92,7 @@ def add_thread(connection: Connection, project: str, thread: NewThread, now: int
 
 
 def _delete(connection: Connection, project: str, thread_id: str) -> None:
-    threads.get(connection, thread_id, project=project)
+    threads.lock(connection, thread_id, project=project)
     run_id = threads.active_run_id(connection, thread_id)
     if run_id is not None:
         # Whoever follows the run learns that it has ended before it is gone.

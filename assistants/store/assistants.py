@@ -11,7 +11,7 @@ from lockstitch.starter.identifiers import new_id
 
 def create(connection: Connection, values: Row, now: int) -> Row:
     """Add an assistant; ``values`` are columns of the table."""
-    return rows.add(connection, assistants, {"id": new_id("asst"), "created_at": now} | dict(values))
+    return rows.add_last(connection, assistants, {"id": new_id("asst"), "created_at": now} | dict(values))
 
 
 def get(connection: Connection, assistant_id: str, *, project: str | None = None) -> Row:

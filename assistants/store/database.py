@@ -1,66 +1,96 @@
 """One database: transactions, and how they reach it.
 
-Queries are synchronous functions of a SQLAlchemy connection. For SQLite that is also the fastest way: a read or a
-short write takes a tenth of a millisecond or little more, and is carried out where it is asked for.
+Queries are synchronous functions of a SQLAlchemy connection, the same for every database. What differs is behind the
+door: SQLite in `sqlite`, PostgreSQL in `postgresql`.
 """
 
 import asyncio
-import sqlite3
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Callable, Collection, Iterator
+from contextlib import aclosing, contextmanager
 from datetime import timedelta
-from typing import Any, Self, TypeVar
+from typing import Protocol, Self, TypeVar
 
 import sqlalchemy
-from pydantic_core import from_json
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import URL, Connection, text
 from sqlalchemy.exc import IntegrityError, SQLAlchemyError
-from sqlalchemy.pool import StaticPool
 
 from lockstitch.assistants.store import migrations
-from lockstitch.assistants.store.prepared import json_text
-from lockstitch.assistants.store.sqlite_long_reader import SqliteLongReader
-from lockstitch.assistants.store.sqlite_writer import SqliteWriter
+from lockstitch.assistants.store.sqlite import SqliteDriver
 from lockstitch.errors import SettingsInvalid, StoreUnavailable
 
 T = TypeVar("T")
 
 PATIENCE = timedelta(seconds=15)
-"""How long a write waits for another process to finish its own before it fails."""
+"""How long a transaction waits for others to finish their own before it fails."""
 
-_READER_PRAGMAS = (
-    f"PRAGMA busy_timeout = {PATIENCE // timedelta(milliseconds=1)}",
-    "PRAGMA journal_mode = WAL",
-    # A killed process loses nothing; after a power cut the last transactions may be gone, the file stays sound.
-    "PRAGMA synchronous = NORMAL",
-    "PRAGMA foreign_keys = ON",
-    "PRAGMA cache_size = -65536",
-)
-_WRITER_PRAGMAS = (*_READER_PRAGMAS, "PRAGMA wal_autocheckpoint = 0", "PRAGMA busy_timeout = 0")
-_DATA_VERSION = text("PRAGMA data_version")
+CONNECTIONS = 10
+"""How many connections to PostgreSQL a process opens at most, beside the one that listens."""
+
+_VARIABLE = "LOCKSTITCH_DATABASE_URL"
+_EXAMPLES = "use a file, such as sqlite:////var/lib/lockstitch.db, or postgresql://user:password@host/database"
+
+
+class Driver(Protocol):
+    """What carries transactions to one kind of database."""
+
+    @property
+    def errors(self) -> tuple[type[Exception], ...]:
+        """What it raises where the database cannot be used."""
+        ...
+
+    async def write(self, unit: Callable[[Connection], T], *, long: bool) -> T:
+        """Run ``unit`` as one transaction."""
+        ...
+
+    async def read(self, unit: Callable[[Connection], T], *, one_query: bool, long: bool) -> T:
+        """Run ``unit``, which only reads, on one snapshot; ``one_query`` says that it needs none."""
+        ...
+
+    def appends(self, watched: asyncio.Event) -> AsyncGenerator[Collection[str] | None, None]:
+        """Tell which runs have new events."""
+        ...
+
+    def reason(self, error: Exception) -> str:
+        """Return what was wrong, in one line."""
+        ...
+
+    async def aclose(self) -> None:
+        """Finish what was begun and close; may be called twice."""
+        ...
 
 
 class Database:
-    """A SQLite database, open for as long as the ``async with`` lasts.
+    """A database, open for as long as the ``async with`` lasts.
 
-    ``url`` is SQLAlchemy's, such as ``sqlite:///lockstitch.db``. Raises `StoreUnavailable` where the database
-    cannot be opened, read or written, and `SettingsInvalid` for a URL of another kind.
+    ``url`` is SQLAlchemy's, such as ``sqlite:///lockstitch.db`` or ``postgresql://user:password@host/lockstitch``. On
+    entering, the tables are brought to their newest form, or only looked at where ``upgrades`` is false. Raises
+    `StoreUnavailable` where the database cannot be opened, read or written, and `SettingsInvalid` for a URL of
+    another kind.
     """
 
-    def __init__(self, url: str, *, patience: timedelta = PATIENCE) -> None:
-        _check_url(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        patience: timedelta = PATIENCE,
+        connections: int = CONNECTIONS,
+        upgrades: bool = True,
+    ) -> None:
+        parsed = _parsed(url)
         self.url = url
-        self._reader = _engine(url, _READER_PRAGMAS, begin="BEGIN")
-        self._reading: Connection | None = None  # kept: opening one costs as much as a query
-        self._long_reader = SqliteLongReader(_engine(url, _READER_PRAGMAS, begin="BEGIN"))
-        self._writer = SqliteWriter(_engine(url, _WRITER_PRAGMAS, begin="BEGIN IMMEDIATE"), patience)
+        self._shown = _shown(parsed)
+        self._upgrades = upgrades
+        self._driver = _driver(parsed, patience, connections)
 
     def __repr__(self) -> str:
-        return f"Database({self.url!r})"
+        return f"Database({self._shown!r})"
 
     async def __aenter__(self) -> Self:
         try:
-            await self.write(migrations.upgrade, long=True)
+            if self._upgrades:
+                await self.write(migrations.upgrade, long=True)
+            else:
+                await self.read(migrations.check)
         except BaseException:
             await self.aclose()
             raise
@@ -71,34 +101,39 @@ class Database:
 
     async def aclose(self) -> None:
         """Finish the writes that are waiting and close; may be called twice."""
-        await asyncio.to_thread(self._writer.close)
-        await asyncio.to_thread(self._long_reader.close)
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
-        self._reader.dispose()
+        await self._driver.aclose()
 
     async def write(self, unit: Callable[[Connection], T], *, long: bool = False) -> T:
         """Run ``unit`` as one transaction and return what it returns; an exception rolls everything back.
 
-        ``long`` says that it takes more than a few milliseconds, so that the event loop must not wait for it.
+        Others may write at the same time, so ``unit`` locks what it reads in order to change it, and it may be run
+        again from its beginning where others were in its way. ``long`` says that it takes more than a few
+        milliseconds, so that the event loop must not wait for it.
         """
         with self._translated_errors():
-            return await self._writer.run(unit, long=long)
+            return await self._driver.write(unit, long=long)
 
-    async def read(self, unit: Callable[[Connection], T], *, long: bool = False) -> T:
-        """Run ``unit``, which only reads, on one snapshot of the database; ``long`` is as in `write`."""
+    async def read(self, unit: Callable[[Connection], T], *, one_query: bool = False, long: bool = False) -> T:
+        """Run ``unit``, which only reads, on one snapshot of the database; ``long`` is as in `write`.
+
+        ``one_query`` says that it is a single query, or several that need not agree: the database answers sooner then.
+        """
         with self._translated_errors():
-            if long:
-                return await self._long_reader.run(unit)
-            if self._reading is None:
-                self._reading = self._reader.connect()
-            with self._reading.begin():
-                return unit(self._reading)
+            return await self._driver.read(unit, one_query=one_query, long=long)
 
-    async def version(self) -> int:
-        """Return a number that changes whenever another connection, of any process, has written."""
-        return int(await self.read(lambda connection: connection.scalar(_DATA_VERSION)) or 0)
+    async def check(self) -> None:
+        """Raise `StoreUnavailable` unless the database answers."""
+        await self.read(lambda connection: connection.execute(text("SELECT 1")), one_query=True)
+
+    async def appends(self, watched: asyncio.Event) -> AsyncGenerator[Collection[str] | None, None]:
+        """Yield the ids of runs that have new events, whichever process appended them; ``None`` where it may be any.
+
+        While ``watched`` is not set, nobody wants to know. Raises `StoreUnavailable` when it was interrupted.
+        """
+        with self._translated_errors():
+            async with aclosing(self._driver.appends(watched)) as appends:
+                async for run_ids in appends:
+                    yield run_ids
 
     @contextmanager
     def _translated_errors(self) -> Iterator[None]:
@@ -106,51 +141,38 @@ class Database:
             yield
         except IntegrityError:
             raise
-        except (SQLAlchemyError, sqlite3.Error) as error:
-            raise StoreUnavailable(self.url, _reason(error)) from error
+        except self._driver.errors as error:
+            raise StoreUnavailable(self._shown, self._driver.reason(error)) from error
 
 
-def _engine(url: str, pragmas: Sequence[str], *, begin: str) -> Engine:
-    engine = sqlalchemy.create_engine(
-        url,
-        poolclass=StaticPool,
-        connect_args={"check_same_thread": False, "isolation_level": None},
-        hide_parameters=True,  # errors are logged, and what is stored is nobody's business
-        json_serializer=json_text,
-        json_deserializer=from_json,
-    )
+def _driver(url: URL, patience: timedelta, connections: int) -> Driver:
+    if url.get_backend_name() == "sqlite":
+        return SqliteDriver(url, patience)
+    from lockstitch.assistants.store.postgresql import PostgresqlDriver  # its packages take long to load
 
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        for pragma in pragmas:
-            connection.execute(pragma)
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        # Past SQLAlchemy, for which this would be one more statement with a result.
-        connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]  # it has just connected
-
-    return engine
+    return PostgresqlDriver(url, patience, connections)
 
 
-def _check_url(url: str) -> None:
-    variable, example = "LOCKSTITCH_DATABASE_URL", "use a file, such as sqlite:////var/lib/lockstitch.db"
+def _shown(url: URL) -> str:
+    """Return the URL as it may be shown: no password, and nothing but what says which database it is."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+def _parsed(url: str) -> URL:
     try:
         parsed = sqlalchemy.make_url(url)
     except (SQLAlchemyError, ValueError) as error:
-        raise SettingsInvalid(variable, f"this is no database URL; {example}.") from error
-    is_file = parsed.drivername in ("sqlite", "sqlite+pysqlite") and parsed.database not in (None, "", ":memory:")
-    if not is_file or parsed.query:
+        raise SettingsInvalid(_VARIABLE, f"this is no database URL; {_EXAMPLES}.") from error
+    if not (_is_sqlite_file(parsed) or _is_postgresql(parsed)):
         shown = parsed.render_as_string(hide_password=True)
-        raise SettingsInvalid(variable, f"{shown!r} is not supported; {example}.")
+        raise SettingsInvalid(_VARIABLE, f"{shown!r} is not supported; {_EXAMPLES}.")
+    return parsed
 
 
-def _reason(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    hints = {
-        "unable to open database file": "the folder is missing or may not be written",
-        "database or disk is full": "the disk is full",
-        "attempt to write a readonly database": "the file may not be written",
-    }
-    said = str(cause)
-    return f"{said} ({hints[said]})" if said in hints else said
+def _is_sqlite_file(url: URL) -> bool:
+    is_file = url.drivername in ("sqlite", "sqlite+pysqlite") and url.database not in (None, "", ":memory:")
+    return is_file and not url.query
+
+
+def _is_postgresql(url: URL) -> bool:
+    return url.drivername in ("postgresql", "postgresql+psycopg", "postgres")

@@ -1,21 +1,15 @@
 """Tells watchers that a run has new events, whichever process appended them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Collection
 from contextlib import aclosing, suppress
 from typing import Self
-
-from sqlalchemy import Connection, func, select
 
 from lockstitch import telemetry
 from lockstitch.assistants.store import event_log
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import LoggedEvent
-from lockstitch.assistants.store.schema import run_events
 from lockstitch.errors import StoreUnavailable
-
-POLL_SECONDS = 0.01
-"""How often the database is asked whether anybody wrote; SQLite answers in microseconds and cannot call."""
 
 PAUSE_SECONDS = 0.5
 """How long the feed waits before it asks a database that could not be read again."""
@@ -27,8 +21,7 @@ READ_AT_ONCE = 500
 class EventFeed:
     """Follows the event logs of a database for as long as the ``async with`` lasts.
 
-    One task serves all watchers: while there are any, it looks for new entries and wakes only those whose run
-    has some.
+    One task serves all watchers: it hears from the database which logs have grown, and wakes those who watch them.
     """
 
     def __init__(self, database: Database) -> None:
@@ -97,7 +90,7 @@ class EventFeed:
 
     async def _read(self, run_id: str, after: int) -> list[LoggedEvent]:
         return await self._database.read(
-            lambda connection: event_log.after(connection, run_id, after, limit=READ_AT_ONCE)
+            lambda connection: event_log.after(connection, run_id, after, limit=READ_AT_ONCE), one_query=True
         )
 
     def _forget(self, run_id: str, waker: asyncio.Event) -> None:
@@ -111,41 +104,15 @@ class EventFeed:
     async def _follow(self) -> None:
         while True:
             try:
-                await self._look_out()
+                async with aclosing(self._database.appends(self._watched)) as appends:
+                    async for run_ids in appends:
+                        self._wake(self._wakers.keys() if run_ids is None else self._wakers.keys() & run_ids)
             except StoreUnavailable as error:
                 telemetry.log.warning("event_feed_interrupted", error=str(error))
                 self._wake(self._wakers)  # each watcher learns for itself whether its run can be read
                 await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _look_out(self) -> None:
-        position, version = await self._database.read(_newest_position), -1
-        self._wake(self._wakers)  # what was appended before that, while the database was out of reach
-        while True:
-            if not self._watched.is_set():
-                await self._watched.wait()
-                self._wake(self._wakers)  # what was appended while nobody watched
-            if (now := await self._database.version()) != version:
-                version = now
-                position = await self._wake_those_after(position)
-            await asyncio.sleep(POLL_SECONDS)
-
-    async def _wake_those_after(self, position: int) -> int:
-        newest, run_ids = await self._database.read(lambda connection: _appended_after(connection, position))
-        self._wake(run_ids & self._wakers.keys())
-        return newest
-
-    def _wake(self, run_ids: "set[str] | dict[str, set[asyncio.Event]]") -> None:
+    def _wake(self, run_ids: Collection[str]) -> None:
         for run_id in run_ids:
             for waker in self._wakers[run_id]:
                 waker.set()
-
-
-def _newest_position(connection: Connection) -> int:
-    return connection.scalar(select(func.max(run_events.c.position))) or 0
-
-
-def _appended_after(connection: Connection, position: int) -> tuple[int, set[str]]:
-    query = select(run_events.c.run_id, func.max(run_events.c.position)).where(run_events.c.position > position)
-    rows = connection.execute(query.group_by(run_events.c.run_id)).all()
-    found: dict[str, int] = {row[0]: row[1] for row in rows}
-    return max(found.values(), default=position), set(found)

@@ -7,9 +7,10 @@ writer at a time: who claims the log draws a fence, and every earlier writer is 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Integer, bindparam, select, update
+from sqlalchemy import Connection, Integer, bindparam, insert, select, update
 
 from lockstitch.assistants.store import rows
+from lockstitch.assistants.store.announcements import announced
 from lockstitch.assistants.store.prepared import Prepared, json_text
 from lockstitch.assistants.store.schema import run_events, run_logs
 from lockstitch.errors import WriterFenced
@@ -42,10 +43,13 @@ _ADVANCE = (
     update(run_logs)
     .where(_THIS_RUN)
     .values(last_seq=run_logs.c.last_seq + bindparam("count", type_=Integer))
-    .returning(run_logs.c.last_seq)
+    .returning(run_logs.c.last_seq, announced(run_logs.c.run_id))
 )
 _ADVANCE_ANY = Prepared(_ADVANCE)
 _ADVANCE_FENCED = Prepared(_ADVANCE.where(run_logs.c.fence == bindparam("drawn")))
+_OPEN = Prepared(
+    insert(run_logs).returning(run_logs.c.last_seq, announced(run_logs.c.run_id)), ["run_id", "last_seq", "fence"]
+)
 _LAST_SEQ = Prepared(select(run_logs.c.last_seq).where(_THIS_RUN))
 _AFTER = (
     select(run_events.c.seq, run_events.c.event, run_events.c.data, run_events.c.attempt)
@@ -53,6 +57,20 @@ _AFTER = (
     .order_by(run_events.c.seq)
     .limit(bindparam("most"))
 )
+
+
+def lock(connection: Connection, run_id: str, *, fence: int | None = None) -> None:
+    """Let nobody else change what belongs to the run until the transaction ends; a run without a log has nothing yet.
+
+    Whoever changes more than one row of a run begins with this, and locks the thread before it where it has to, so
+    that no two wait for each other. With a ``fence``, those whom `append` would refuse need not begin: raises
+    `WriterFenced` then.
+    """
+    if rows.writes_alone(connection):
+        return
+    row = rows.locked(connection, run_logs, run_id=run_id)
+    if fence is not None and (row is None or row["fence"] != fence):
+        raise WriterFenced(run_id)
 
 
 def claim(connection: Connection, run_id: str) -> int:
@@ -86,7 +104,7 @@ def append(
 
 def begin(connection: Connection, run_id: str, events: Sequence[NewEvent]) -> None:
     """Open the log of a new run with its first events."""
-    rows.put(connection, run_logs, {"run_id": run_id, "last_seq": len(events), "fence": 0})
+    _OPEN.one(connection, {"run_id": run_id, "last_seq": len(events), "fence": 0})
     _put(connection, run_id, events, first=1, attempt=1)
 
 

@@ -4,7 +4,7 @@ Where a ``project`` is given, only what belongs to it exists.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from sqlalchemy import ColumnElement, Connection, Table, Text, cast, insert, or_, select
 
@@ -19,8 +19,8 @@ AT_ONCE = 20
 """So many expired files make room for a new one, at most; housekeeping removes the rest."""
 
 
-def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
-    """Add a file with its content, which comes in pieces of at most `CHUNK_BYTES`.
+def create(connection: Connection, values: Row, chunks: Iterable[bytes]) -> Row:
+    """Add a file with its content, which comes in pieces of at most `CHUNK_BYTES`, whole each time it is asked for.
 
     Files that have expired make room for it.
     """
@@ -28,7 +28,7 @@ def create(connection: Connection, values: Row, chunks: Iterator[bytes]) -> Row:
     row = rows.add(connection, files, {"status": "processed", "expires_at": None} | dict(values))
     for position, data in enumerate(chunks):
         connection.execute(insert(file_chunks).values(file_id=row["id"], position=position, data=data))
-    return row
+    return rows.move_last(connection, files, row)
 
 
 def find(connection: Connection, file_id: str, *, project: str | None = None) -> Row | None:

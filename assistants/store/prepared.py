@@ -1,17 +1,17 @@
 """Statements that are compiled once and carried out past SQLAlchemy.
 
 SQLite takes a few microseconds for a statement of ours, SQLAlchemy ten times that for sending it and reading what
-comes back. A run carries out some fifty statements, so those that it needs are prepared.
+comes back. A run carries out some fifty statements, so those that it needs are prepared. PostgreSQL takes longer, and
+it is worth as much there.
 """
 
-import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, cast
+from functools import cache, cached_property
+from typing import Any
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Dialect
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -25,15 +25,14 @@ def json_text(value: Any) -> str:
     return to_json(value).decode()
 
 
-_DIALECT = SQLiteDialect_pysqlite(paramstyle="qmark", json_serializer=json_text, json_deserializer=from_json)
+@cache
+def _dialect(name: str) -> Dialect:
+    """Return the dialect of a driver, for statements whose parameters go by their place."""
+    if name == "sqlite":
+        return SQLiteDialect_pysqlite(paramstyle="qmark", json_serializer=json_text, json_deserializer=from_json)
+    from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg  # takes long to load, and not all need it
 
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A column that has to be converted on its way, by its position."""
-
-    position: int
-    convert: _Convert
+    return PGDialect_psycopg(paramstyle="format")  # type: ignore[no-untyped-call]  # SQLAlchemy's own
 
 
 class Prepared:
@@ -45,19 +44,19 @@ class Prepared:
     def __init__(self, statement: Any, columns: Iterable[str] | None = None) -> None:
         self._statement = statement
         self._columns = None if columns is None else list(columns)
+        self._compiled: dict[str, _Compiled] = {}
 
     def __repr__(self) -> str:
-        return f"Prepared({self._text!r})"
+        return f"Prepared({str(self._statement)!r})"
 
     def all(self, connection: Connection, values: Row) -> list[Row]:
         """Carry the statement out and return the rows."""
-        return [self._row(row) for row in self._execute(connection, values)]
+        return self._for(connection).rows(connection, values)
 
     def one(self, connection: Connection, values: Row) -> Row | None:
         """Carry the statement out and return the one row, ``None`` where there is none."""
         # Read to the end: a statement that changes something and returns it is not carried out before.
-        row = next(iter(self._execute(connection, values).fetchall()), None)
-        return None if row is None else self._row(row)
+        return next(iter(self._for(connection).rows(connection, values)), None)
 
     def value(self, connection: Connection, values: Row) -> Any:
         """Carry the statement out and return the first column of the first row, ``None`` where there is none."""
@@ -66,21 +65,76 @@ class Prepared:
 
     def count(self, connection: Connection, values: Row) -> int:
         """Carry the statement out and return how many rows it changed."""
-        return int(self._execute(connection, values).rowcount)
+        return int(self._for(connection).execute(connection, values).rowcount)
 
     def each(self, connection: Connection, values: Iterable[Row]) -> None:
         """Carry the statement out once for each of ``values``."""
-        parameters = [self._parameters(each) for each in values]
+        self._for(connection).execute_each(connection, values)
+
+    def _for(self, connection: Connection) -> "_Compiled":
+        name = connection.dialect.name
+        compiled = self._compiled.get(name)
+        if compiled is None:
+            compiled = self._compiled[name] = _Compiled(self._statement, self._columns, _dialect(name))
+        return compiled
+
+
+@dataclass(frozen=True, slots=True)
+class _Parameter:
+    """A parameter that has to be converted on its way, by its position."""
+
+    position: int
+    convert: _Convert
+
+
+class _Compiled:
+    """A statement in the words of one database."""
+
+    def __init__(self, statement: Any, columns: list[str] | None, dialect: Dialect) -> None:
+        self._statement = statement
+        self._dialect = dialect
+        self._compiled: SQLCompiler = statement.compile(dialect=dialect, column_keys=columns)
+        self._text = str(self._compiled)
+        self._read: tuple[tuple[str, _Convert], ...] | None = None
+
+    def execute(self, connection: Connection, values: Row) -> Any:
+        """Carry the statement out and return the driver's cursor."""
+        cursor = _driver(connection).cursor()
         try:
-            _driver(connection).executemany(self._text, parameters)
-        except sqlite3.IntegrityError as error:
+            cursor.execute(self._text, self._parameters(values))
+        except _violated(connection) as error:  # as SQLAlchemy says it, whoever carries a statement out
+            raise IntegrityError(self._text, None, error) from error
+        return cursor
+
+    def execute_each(self, connection: Connection, values: Iterable[Row]) -> None:
+        """Carry the statement out once for each of ``values``."""
+        parameters = [self._parameters(each) for each in values]
+        cursor = _driver(connection).cursor()
+        try:
+            cursor.executemany(self._text, parameters)
+        except _violated(connection) as error:  # as SQLAlchemy says it, whoever carries a statement out
             raise IntegrityError(self._text, None, error) from error
 
-    def _execute(self, connection: Connection, values: Row) -> sqlite3.Cursor:
-        try:
-            return _driver(connection).execute(self._text, self._parameters(values))
-        except sqlite3.IntegrityError as error:  # as SQLAlchemy says it, whoever carries a statement out
-            raise IntegrityError(self._text, None, error) from error
+    def rows(self, connection: Connection, values: Row) -> list[Row]:
+        """Carry the statement out and return the rows."""
+        cursor = self.execute(connection, values)
+        return [self._row(cursor, row) for row in cursor.fetchall()]
+
+    def _row(self, cursor: Any, row: Iterable[Any]) -> Row:
+        made = dict(zip(self._keys, row, strict=True))
+        for key, convert in self._converts(cursor):
+            made[key] = convert(made[key])
+        return made
+
+    def _converts(self, cursor: Any) -> tuple[tuple[str, _Convert], ...]:
+        if self._read is None:
+            types = zip(self._statement.exported_columns, cursor.description, strict=True)
+            converts = {
+                column.key: column.type.dialect_impl(self._dialect).result_processor(self._dialect, described[1])
+                for column, described in types
+            }
+            self._read = tuple((key, convert) for key, convert in converts.items() if convert)
+        return self._read
 
     def _parameters(self, values: Row) -> list[Any]:
         fixed = self._fixed
@@ -88,21 +142,6 @@ class Prepared:
         for parameter in self._sent:
             given[parameter.position] = parameter.convert(given[parameter.position])
         return given
-
-    def _row(self, row: Sequence[Any]) -> Row:
-        made = dict(zip(self._keys, row, strict=True))
-        for key, convert in self._read:
-            made[key] = convert(made[key])
-        return made
-
-    @cached_property
-    def _compiled(self) -> SQLCompiler:
-        compiled: SQLCompiler = self._statement.compile(dialect=_DIALECT, column_keys=self._columns)
-        return compiled
-
-    @cached_property
-    def _text(self) -> str:
-        return str(self._compiled)
 
     @cached_property
     def _names(self) -> tuple[str, ...]:
@@ -114,24 +153,24 @@ class Prepared:
         return {name: bind.value for name, bind in self._compiled.binds.items() if not bind.required}
 
     @cached_property
-    def _sent(self) -> tuple[_Column, ...]:
+    def _sent(self) -> tuple[_Parameter, ...]:
         types = {name: bind.type for name, bind in self._compiled.binds.items()}
-        converts = [types[name].dialect_impl(_DIALECT).bind_processor(_DIALECT) if name in types else None
-                    for name in self._names]  # fmt: skip
-        return tuple(_Column(position, convert) for position, convert in enumerate(converts) if convert)
+        converts = [
+            types[name].dialect_impl(self._dialect).bind_processor(self._dialect) if name in types else None
+            for name in self._names
+        ]
+        return tuple(_Parameter(position, convert) for position, convert in enumerate(converts) if convert)
 
     @cached_property
     def _keys(self) -> tuple[str, ...]:
         return tuple(column.key for column in self._statement.exported_columns)
 
-    @cached_property
-    def _read(self) -> tuple[tuple[str, _Convert], ...]:
-        converts = {
-            column.key: column.type.dialect_impl(_DIALECT).result_processor(_DIALECT, None)
-            for column in self._statement.exported_columns
-        }
-        return tuple((key, convert) for key, convert in converts.items() if convert)
+
+def _driver(connection: Connection) -> Any:
+    return connection.connection.driver_connection
 
 
-def _driver(connection: Connection) -> sqlite3.Connection:
-    return cast("sqlite3.Connection", connection.connection.driver_connection)
+def _violated(connection: Connection) -> type[Exception]:
+    """Return what the driver raises where a constraint was violated."""
+    error: type[Exception] = connection.dialect.loaded_dbapi.IntegrityError
+    return error

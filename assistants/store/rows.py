@@ -4,7 +4,20 @@ from collections.abc import Collection, Iterable, Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, Select, Table, Update, bindparam, delete, insert, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Select,
+    Table,
+    bindparam,
+    delete,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
 
 from lockstitch.assistants.store.prepared import Prepared, Row
 
@@ -44,6 +57,44 @@ def get(connection: Connection, table: Table, **where: Any) -> Row | None:
     return _select(table, _conditions(where)).one(connection, _values(where))
 
 
+def locked(connection: Connection, table: Table, **where: Any) -> Row | None:
+    """Return the one row that ``where`` describes, as `get` does; nobody else changes it until the transaction ends.
+
+    Rows that refer to it can be added meanwhile. In SQLite whoever writes is alone anyway.
+    """
+    return _select(table, _conditions(where), lock=True).one(connection, _values(where))
+
+
+def writes_alone(connection: Connection) -> bool:
+    """Tell whether nobody else can write before the transaction ends, so that there is nothing to lock."""
+    return connection.dialect.name == "sqlite"
+
+
+def add_last(connection: Connection, table: Table, values: Row) -> Row:
+    """Insert a row at the end of a list that all transactions add to, and return it whole.
+
+    Whoever reads the list page by page would miss a row with a smaller ``seq`` that shows up later; so the
+    transactions that add to lists take turns, from here to their ends: one turn for all lists, because a transaction
+    may add to several.
+    """
+    if not writes_alone(connection):
+        _TAKE_TURN.value(connection, {})
+    return add(connection, table, values)
+
+
+def move_last(connection: Connection, table: Table, row: Row) -> Row:
+    """Do for a row that this transaction has inserted what `add_last` does, and return it as it is then.
+
+    It is for transactions that take long: others wait for the end of this one, not for the whole of it.
+    """
+    if writes_alone(connection):
+        return row
+    _TAKE_TURN.value(connection, {})
+    moved = _move_last(table).one(connection, {"row": row["id"]})
+    assert moved is not None  # noqa: S101 - it was inserted
+    return moved
+
+
 def find(connection: Connection, table: Table, order: str, **where: Any) -> list[Row]:
     """Return the rows that ``where`` describes, as `change` does, ordered by the column ``order``."""
     return _select(table, _conditions(where), order).all(connection, _values(where))
@@ -73,6 +124,8 @@ def remove(connection: Connection, table: Table, **where: Any) -> bool:
     """Delete the rows that ``where`` describes, as `change` does, and tell whether there were any."""
     return _delete(table, _conditions(where)).count(connection, _values(where)) > 0
 
+
+_TAKE_TURN = Prepared(select(func.pg_advisory_xact_lock(literal_column("7202608270"))))
 
 # Statements are prepared once for each shape: preparing one costs more than SQLite needs to carry it out.
 
@@ -110,29 +163,34 @@ def _insert(table: Table, columns: tuple[str, ...]) -> Prepared:
 
 
 @cache
+def _move_last(table: Table) -> Prepared:
+    moved = update(table).where(table.c.id == bindparam("row", type_=table.c.id.type)).values(seq=text("DEFAULT"))
+    return Prepared(moved.returning(table))
+
+
+@cache
 def _put(table: Table, columns: tuple[str, ...]) -> Prepared:
     return Prepared(insert(table), columns)
 
 
 @cache
-def _select(table: Table, conditions: tuple[_Condition, ...], order: str | None = None) -> Prepared:
+def _select(
+    table: Table, conditions: tuple[_Condition, ...], order: str | None = None, *, lock: bool = False
+) -> Prepared:
     query = select(table).where(*_clauses(table, conditions))
+    if lock:
+        query = query.with_for_update(key_share=True)
     return Prepared(query if order is None else query.order_by(table.c[order]))
 
 
 @cache
 def _overwrite(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Prepared:
-    return Prepared(_changing(table, conditions, columns))
+    return Prepared(update(table).where(*_clauses(table, conditions)), columns)
 
 
 @cache
 def _update(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Prepared:
-    return Prepared(_changing(table, conditions, columns).returning(table))
-
-
-def _changing(table: Table, conditions: tuple[_Condition, ...], columns: tuple[str, ...]) -> Update:
-    changed: dict[str, Any] = {name: bindparam(name) for name in columns}
-    return update(table).where(*_clauses(table, conditions)).values(changed)
+    return Prepared(update(table).where(*_clauses(table, conditions)).returning(table), columns)
 
 
 @cache

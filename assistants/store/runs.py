@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.exc import IntegrityError
 
 from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.store import answerers, assistants, event_log, rows, steps, threads, tool_calls
@@ -53,7 +52,7 @@ def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEven
     Raises `ApiError` when the thread or the assistant is unknown, the thread has an active run, there is nothing to
     run, the run would need a built-in tool, or its metadata say in no known word who answers its calls.
     """
-    project = threads.get(connection, new.thread_id, project=new.project)["project_id"]
+    project = threads.lock(connection, new.thread_id, project=new.project)["project_id"]
     if active := threads.active_run_id(connection, new.thread_id):
         raise refusals.run_while_run_is_active(new.thread_id, active)
     assistant = assistants.get(connection, new.assistant_id, project=project)
@@ -63,10 +62,7 @@ def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEven
     _refuse_built_in_tools(values, new.parameters)
     if not values["instructions"] and not threads.has_user_message(connection, new.thread_id):
         raise refusals.nothing_to_run()
-    try:
-        row = rows.add(connection, runs, values)
-    except IntegrityError as error:  # where writers do not take turns, two may have found the thread free
-        raise refusals.run_while_run_is_active(new.thread_id, "unknown") from error
+    row = rows.add(connection, runs, values)
     created = objects.run(row)
     own = [NewEvent("thread.run.created", created), NewEvent("thread.run.queued", created)]
     event_log.begin(connection, new.run_id, [*leading_events, *own])
@@ -161,6 +157,7 @@ def submit_outputs(
     Raises `ApiError` where the run is unknown, asks for nothing, or asks for other outputs; nothing is stored
     then.
     """
+    event_log.lock(connection, run_id)
     run = get(connection, thread_id, run_id, project=project)
     if run["status"] != "requires_action":
         raise refusals.outputs_not_accepted(run["status"])
@@ -180,6 +177,7 @@ def submit_outputs(
 
 def resume(connection: Connection, run_id: str, now: int) -> None:
     """Let a run whose calls all have outputs go on; one that goes on already is left as it is."""
+    event_log.lock(connection, run_id)
     if tool_calls.unanswered(connection, run_id):
         return
     run = find(connection, run_id)
@@ -207,6 +205,7 @@ def find_status(connection: Connection, run_id: str) -> RunStatus:
 
 def begin_cancel(connection: Connection, thread_id: str, run_id: str, *, project: str | None = None) -> Row:
     """Mark an open run as ``cancelling``; raises `ApiError` where it is unknown or has ended."""
+    event_log.lock(connection, run_id)
     run = get(connection, thread_id, run_id, project=project)
     if run["status"] == "cancelling":
         return run
@@ -258,6 +257,7 @@ def end(connection: Connection, run_id: str, status: RunStatus, now: int, **valu
         ended[time_column] = now
     if status == "completed":
         ended["expires_at"] = None
+    event_log.lock(connection, run_id)
     row = change(connection, run_id, when=OPEN_STATUSES, values=ended)
     if row is None:
         return None

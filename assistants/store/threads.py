@@ -43,7 +43,7 @@ _CONTENT = Prepared(select(messages.c.content).where(messages.c.id == bindparam(
 def create(connection: Connection, values: Row, now: int) -> Row:
     """Add a thread; ``values`` may hold ``id``, ``project_id``, ``metadata`` and ``tool_resources``."""
     defaults = {"id": new_id("thread"), "created_at": now, "metadata": {}, "tool_resources": {}}
-    return rows.add(connection, threads, defaults | dict(values))
+    return rows.add_last(connection, threads, defaults | dict(values))
 
 
 def get(connection: Connection, thread_id: str, *, project: str | None = None) -> Row:
@@ -52,6 +52,24 @@ def get(connection: Connection, thread_id: str, *, project: str | None = None) -
     if row is None:
         raise refusals.no_thread(thread_id)
     return row
+
+
+def lock(connection: Connection, thread_id: str, *, project: str | None = None) -> Row:
+    """Return the thread; until the transaction ends, nobody else adds a message or begins a run.
+
+    Raises `ApiError` (404).
+    """
+    row = rows.locked(connection, threads, id=thread_id, **rows.of_project(project))
+    if row is None:
+        raise refusals.no_thread(thread_id)
+    return row
+
+
+def lock_idle(connection: Connection, thread_id: str, *, project: str | None = None) -> None:
+    """Do what `lock` does, so that a message can be added; raises `ApiError` where a run is active on the thread."""
+    lock(connection, thread_id, project=project)
+    if active := active_run_id(connection, thread_id):
+        raise refusals.message_while_run_is_active(thread_id, active)
 
 
 def listed(connection: Connection, cursor: PageCursor, *, project: str) -> Page:
@@ -79,7 +97,7 @@ def active_run_id(connection: Connection, thread_id: str) -> str | None:
 
 
 def add_message(connection: Connection, thread_id: str, message: NewMessage, now: int) -> Row:
-    """Add a message that a caller wrote; its attachments go to the thread's tools.
+    """Add a message that a caller wrote, on a thread that is new or locked; its attachments go to the thread's tools.
 
     Raises `ApiError` as `attachments.take_in` does.
     """

@@ -102,7 +102,8 @@ def _take_over(connection: Connection, call: Row, original: Row) -> None:
         values |= {"output": original["output"], "outcome": "reused"}
     else:
         values |= {name: original[name] for name in ("attempts", "ended_attempt")}
-    rows.overwrite(connection, tool_calls, {"run_id": call["run_id"], "call_id": call["call_id"]}, values)
+    where = {"run_id": call["run_id"], "call_id": call["call_id"], "output": None}
+    rows.overwrite(connection, tool_calls, where, values)
 
 
 def record_output(

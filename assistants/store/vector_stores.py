@@ -29,7 +29,7 @@ def create(connection: Connection, values: Row, now: int) -> Row:
     """Add a store; ``values`` may hold ``project_id``, ``name``, ``description``, ``metadata``, ``expires_after``."""
     given = {name: values[name] for name in _COLUMNS if values.get(name) is not None}
     columns = {"name": None, "description": None, "metadata": {}, "expires_after": None} | given
-    row = rows.add(
+    row = rows.add_last(
         connection,
         vector_stores,
         columns

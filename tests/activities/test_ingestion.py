@@ -48,7 +48,7 @@ def batch(database, vector_store):
             added = []
             for name, content in contents.items():
                 values = {"id": f"file-{name}", "created_at": NOW, "purpose": "assistants", "filename": name}
-                files.create(connection, {**values, "bytes": size or len(content)}, iter([content]))
+                files.create(connection, {**values, "bytes": size or len(content)}, [content])
                 added.append(AddedFile(f"file-{name}"))
             return vector_store_files.add_batch(connection, vector_store, added, NOW)["id"]
 

@@ -121,16 +121,16 @@ class Server:
 @asynccontextmanager
 async def running_server(
     temporal: Client,
-    folder: Path,
+    url: str,
     task_queue: str | None = None,
     *,
     keyring: Callable[[Database], Keyring] = Keyring,
     streams: OpenStreams | None = None,
     patience: timedelta = PATIENCE,
 ) -> AsyncIterator[Server]:
-    """Serve a new database."""
+    """Serve a database."""
     async with AsyncExitStack() as stack:
-        database = await stack.enter_async_context(Database(f"sqlite:///{folder / 'lockstitch.db'}"))
+        database = await stack.enter_async_context(Database(url))
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(Starter(temporal, task_queue=task_queue or f"test-{uuid4()}"))
         delivery = CommandDelivery(database, starter)
@@ -144,16 +144,17 @@ async def running_server(
 
 
 @pytest.fixture(scope="session")
-async def server(temporal: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Server]:
-    """A server, one for all tests."""
-    async with running_server(temporal, tmp_path_factory.mktemp("server")) as up:
-        yield up
+async def server(temporal: Client, make_database: Callable[..., Any]) -> AsyncIterator[Server]:
+    """A server, one for all tests on one kind of database."""
+    with make_database() as url:
+        async with running_server(temporal, url) as up:
+            yield up
 
 
 @pytest.fixture
-def another_server(temporal: Client, tmp_path: Path) -> Callable[..., Any]:
+def another_server(temporal: Client, database_url: str) -> Callable[..., Any]:
     """Start a server of one's own, on another Temporal server where one is given."""
-    return lambda client=temporal, **options: running_server(client, tmp_path, **options)
+    return lambda client=temporal, **options: running_server(client, database_url, **options)
 
 
 @pytest.fixture(scope="session")
@@ -169,12 +170,12 @@ async def client(server: Server) -> AsyncIterator[AsyncOpenAI]:
 
 
 @pytest.fixture(scope="session")
-async def ingesting(temporal: Client, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[AsyncOpenAI]:
+async def ingesting(temporal: Client, make_database: Callable[..., Any]) -> AsyncIterator[AsyncOpenAI]:
     """The SDK on a server of its own, with a real worker."""
     queue = f"test-{uuid4()}"
     async with AsyncExitStack() as stack:
-        folder = tmp_path_factory.mktemp("ingesting")
-        up = await stack.enter_async_context(running_server(temporal, folder, task_queue=queue))
+        url = stack.enter_context(make_database())
+        up = await stack.enter_async_context(running_server(temporal, url, task_queue=queue))
         parts = (temporal, Config(task_queue=queue), up.database, OfflineModel(), ToolRegistry())
         for each in build_workers(*parts):
             await stack.enter_async_context(each)

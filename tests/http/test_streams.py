@@ -254,6 +254,7 @@ async def sdk_and_run(server):
         )
 
 
+@pytest.mark.on_database("sqlite")  # PostgreSQL does not call when there is nothing to read
 async def test_a_store_that_breaks_ends_the_stream_with_an_error(another_server, open_stream):
     async with (
         another_server() as server,

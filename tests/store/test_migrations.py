@@ -1,7 +1,9 @@
 """The migrations make exactly the tables that the queries expect."""
 
 import asyncio
+import re
 import sys
+from contextlib import ExitStack
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -55,27 +57,25 @@ async def test_an_upgraded_empty_database_has_exactly_the_tables_of_the_schema(d
     assert await database.read(revision) == [migrations.NEWEST]
 
 
-async def test_an_upgraded_database_has_the_partial_indexes_of_the_schema(database):
+async def test_an_upgraded_database_has_the_partial_indexes_of_the_schema(database, database_kind):
     """Alembic compares the columns of an index, not the condition under which a row is in it."""
 
-    def conditions(connection: Connection) -> dict[str, str]:
-        return {
-            index["name"]: index["dialect_options"]["sqlite_where"].text
-            for index in inspect(connection).get_indexes("runs")
-            if "sqlite_where" in index.get("dialect_options", {})
-        }
+    def conditions(connection: Connection) -> dict[str, list[str]]:
+        """Return the statuses that stand in the condition of each index."""
+        indexes = inspect(connection).get_indexes("runs")
+        found = {index["name"]: index.get("dialect_options", {}).get(f"{database_kind}_where") for index in indexes}
+        return {name: re.findall(r"'(\w+)'", str(where)) for name, where in found.items() if where is not None}
 
-    active = "status IN ('queued', 'in_progress', 'requires_action', 'cancelling')"
+    active = ["queued", "in_progress", "requires_action", "cancelling"]
     assert await database.read(conditions) == {"uq_runs_one_active_per_thread": active, "ix_runs_active": active}
 
 
 async def test_upgrading_twice_changes_nothing(database):
-    before = await database.version()
     await database.write(migrations.upgrade)
     async with Database(database.url):
         pass
 
-    assert await database.version() == before
+    assert await database.read(differences) == []
     assert await database.read(revision) == [migrations.NEWEST]
 
 
@@ -103,8 +103,13 @@ async def test_a_database_of_a_newer_release_is_refused_and_left_as_it_is(databa
     assert await database.read(revision) == ["9999"]
 
 
-async def test_databases_can_be_made_at_the_same_time_in_one_process(tmp_path):
-    opened = [Database(f"sqlite:///{tmp_path}/{number}.db") for number in range(6)]
+async def test_databases_can_be_made_at_the_same_time_in_one_process(make_database):
+    with ExitStack() as urls:
+        await open_at_the_same_time([urls.enter_context(make_database(empty=True)) for _ in range(6)])
+
+
+async def open_at_the_same_time(urls: list[str]) -> None:
+    opened = [Database(url) for url in urls]
     try:
         await asyncio.gather(*(database.__aenter__() for database in opened))
         assert [await database.read(differences) for database in opened] == [[]] * 6
@@ -112,8 +117,8 @@ async def test_databases_can_be_made_at_the_same_time_in_one_process(tmp_path):
         await asyncio.gather(*(database.aclose() for database in opened))
 
 
-async def test_processes_that_open_one_new_database_at_the_same_time_all_succeed(tmp_path):
-    url = f"sqlite:///{tmp_path / 'new.db'}"
+async def test_processes_that_open_one_new_database_at_the_same_time_all_succeed(empty_database_url, tmp_path):
+    url = empty_database_url
     pipe = asyncio.subprocess.PIPE
     processes = [
         await asyncio.create_subprocess_exec(
@@ -126,3 +131,23 @@ async def test_processes_that_open_one_new_database_at_the_same_time_all_succeed
     assert [(process.returncode, said) for process, (_, said) in zip(processes, ended, strict=True)] == [(0, b"")] * 2
     async with Database(url) as database:
         assert await database.read(lambda connection: connection.scalar(text("SELECT count(*) FROM threads"))) == 2
+
+
+async def test_a_process_that_may_not_upgrade_says_what_has_to_be_done_and_changes_nothing(empty_database_url):
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match=r"it has no tables, .* run `lockstitch db upgrade`"):
+            async with Database(empty_database_url, upgrades=False):
+                pass
+
+
+async def test_a_process_that_may_not_upgrade_works_with_tables_that_it_knows(database):
+    async with Database(database.url, upgrades=False) as opened:
+        assert await opened.read(revision) == [migrations.NEWEST]
+
+
+async def test_tables_of_an_older_release_are_named_by_their_version(database):
+    await database.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num='0001'")))
+
+    with pytest.raises(StoreUnavailable, match="its tables are of version 0001, and this release needs version"):
+        async with Database(database.url, upgrades=False):
+            pass

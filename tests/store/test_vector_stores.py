@@ -31,7 +31,7 @@ def upload(store):
         values = {"created_at": NOW, "purpose": "assistants", "filename": "a.txt", "bytes": 1}
         ids = [f"file-{n}" for n in range(count)]
         for file_id in ids:
-            await store.write(files.create, {"id": file_id, **values}, iter([b"x"]))
+            await store.write(files.create, {"id": file_id, **values}, [b"x"])
         return ids
 
     return send
@@ -243,7 +243,7 @@ async def test_files_that_expired_are_removed_wherever_they_are(store, vector_st
     await upload(2)
     end = 2_000_000_000
     values = {"created_at": NOW, "purpose": "assistants", "filename": "a.txt", "bytes": 1, "expires_at": end}
-    await store.write(files.create, {"id": "file-short", **values}, iter([b"x"]))
+    await store.write(files.create, {"id": "file-short", **values}, [b"x"])
     await store.write(vector_store_files.add, vector_store, [AddedFile("file-short"), AddedFile("file-1")], NOW)
 
     assert await store.write(files.remove_expired, end - 1, 10) == 0

@@ -74,7 +74,7 @@ def _add_files(connection: Connection) -> Ingestion:
     values = {"created_at": 0, "purpose": "assistants", "filename": "a.txt", "bytes": 5}
     added = []
     for number in range(2 * FILES_AT_ONCE):
-        files.create(connection, {"id": f"file-{number}", **values}, iter([b"Apple"]))
+        files.create(connection, {"id": f"file-{number}", **values}, [b"Apple"])
         added.append(AddedFile(f"file-{number}"))
     batch = vector_store_files.add_batch(connection, store["id"], added, 0)
     # Said to be fewer than they are: so there are two lanes.

@@ -20,7 +20,7 @@ def add_batch(connection, count, now=NOW):
     values = {"created_at": now, "purpose": "assistants", "filename": "a.txt", "bytes": 6}
     added = []
     for number in range(count):
-        files.create(connection, {"id": f"file-{number}-{store[3:9]}", **values}, iter([b"Apples"]))
+        files.create(connection, {"id": f"file-{number}-{store[3:9]}", **values}, [b"Apples"])
         added.append(AddedFile(f"file-{number}-{store[3:9]}"))
     return store, vector_store_files.add_batch(connection, store, added, now)["id"]
 
@@ -96,7 +96,7 @@ async def test_what_has_expired_is_removed(engine, database, counts):
         vector_stores.change(connection, store_id, days, NOW)
         values = {"created_at": NOW, "purpose": "assistants", "filename": "a.txt", "bytes": 1}
         for number in range(50):
-            files.create(connection, {"id": f"file-old-{number}", **values}, iter([b"x"]))
+            files.create(connection, {"id": f"file-old-{number}", **values}, [b"x"])
         old = schema.files.c.id.startswith("file-old-")
         connection.execute(schema.files.update().where(old).values(expires_at=NOW))  # a new file would make room
         return store_id

@@ -9,20 +9,23 @@ from lockstitch.errors import StoreUnavailable
 
 NEWEST = "0005"
 
+_UPGRADE_LOCK = 7_202_608_26
+"""The number of PostgreSQL's advisory lock that whoever upgrades holds, so that others wait; any number does."""
+
 _one_at_a_time = threading.Lock()  # Alembic keeps what it works on in a global variable
 
 
 def upgrade(connection: Connection) -> None:
     """Apply the migrations that are missing, as part of the connection's transaction.
 
-    Raises `StoreUnavailable` for a database that a newer release has upgraded.
+    Processes that begin at the same time take turns. Raises `StoreUnavailable` for a database that a newer release
+    has upgraded.
     """
-    revision = _revision(connection)
-    if revision == NEWEST:
+    if _is_newest(connection):
         return
-    if revision is not None and revision > NEWEST:
-        problem = f"a newer release has upgraded it to version {revision}, and this one knows {NEWEST}."
-        raise StoreUnavailable(str(connection.engine.url), problem)
+    _wait_for_turn(connection)
+    if _is_newest(connection):
+        return
     from alembic import command
     from alembic.config import Config
 
@@ -33,8 +36,45 @@ def upgrade(connection: Connection) -> None:
         command.upgrade(config, NEWEST)
 
 
-def _revision(connection: Connection) -> str | None:
+def check(connection: Connection) -> None:
+    """Raise `StoreUnavailable` unless the tables have the form that this release needs."""
+    if not _is_newest(connection):
+        raise _unfit(connection, f"{_described(revision(connection))}, and this release needs version {NEWEST}; run "
+                                 "`lockstitch db upgrade`.")  # fmt: skip
+
+
+def revision(connection: Connection) -> str | None:
+    """Return the version of the tables, ``None`` where there are none."""
     if not inspect(connection).has_table("alembic_version"):
         return None
-    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-    return revision
+    found: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return found
+
+
+def _is_newest(connection: Connection) -> bool:
+    found = revision(connection)
+    if found is not None and found > NEWEST:
+        problem = f"a newer release has upgraded it to version {found}, and this one knows {NEWEST}."
+        raise _unfit(connection, problem)
+    return found == NEWEST
+
+
+def _described(found: str | None) -> str:
+    return "it has no tables" if found is None else f"its tables are of version {found}"
+
+
+def _unfit(connection: Connection, problem: str) -> StoreUnavailable:
+    url = connection.engine.url.set(query={})
+    return StoreUnavailable(url.render_as_string(hide_password=True), problem)
+
+
+def _wait_for_turn(connection: Connection) -> None:
+    """Wait until nobody else upgrades; SQLite has let this connection in as the only one that writes."""
+    if connection.dialect.name == "postgresql":
+        # However long the other takes, and then this one.
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        patience = connection.scalar(text("SHOW lock_timeout"))
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": _UPGRADE_LOCK})
+        connection.execute(text("SELECT set_config('lock_timeout', :patience, true)"), {"patience": patience})

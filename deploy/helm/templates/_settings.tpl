@@ -11,6 +11,8 @@ LOCKSTITCH_TASK_QUEUE: {{ $values.temporal.taskQueue | quote }}
 {{- with include "lockstitch.databaseUrl" .root }}
 LOCKSTITCH_DATABASE_URL: {{ . | quote }}
 {{- end }}
+LOCKSTITCH_DATABASE_CONNECTIONS: {{ $values.database.connections | int | quote }}
+LOCKSTITCH_DATABASE_AUTO_UPGRADE: {{ $values.database.autoUpgrade | quote }}
 LOCKSTITCH_LOG_FORMAT: {{ $values.log.format | quote }}
 LOCKSTITCH_LOG_LEVEL: {{ $values.log.level | quote }}
 LOCKSTITCH_SHUTDOWN_GRACE_SECONDS: {{ $values.shutdownGraceSeconds | int | quote }}

