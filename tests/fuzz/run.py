@@ -50,7 +50,7 @@ async def fuzz(fuzzer: Path, examples: int) -> int:
             command = [
                 str(fuzzer), "run", str(described), "--url", url, "--header", "OpenAI-Beta: assistants=v2",
                 "--phases", "coverage,fuzzing", "--max-examples", str(examples),
-                "--workers", "2", "--no-shrink", "--continue-on-failure", "--checks", CHECKS, "--warnings", "off",
+                "--workers", "1", "--no-shrink", "--continue-on-failure", "--checks", CHECKS, "--warnings", "off",
             ]  # fmt: skip
             environment = {
                 **os.environ,
