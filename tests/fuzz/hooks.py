@@ -39,7 +39,11 @@ def living_objects():
     while (run := get(f"{path}/runs/{run['id']}"))["status"] != "requires_action" and time.monotonic() < deadline:
         time.sleep(0.05)
     file = post("/files", files={"file": ("a.txt", b"1")}, data={"purpose": "assistants"})
+    store = post("/vector_stores", json={})
+    batch = post(f"/vector_stores/{store['id']}/file_batches", json={"file_ids": [file["id"]]})
     return {
+        "vector_store_id": store["id"],
+        "batch_id": batch["id"],
         "assistant_id": assistant["id"],
         "thread_id": run["thread_id"],
         "run_id": run["id"],

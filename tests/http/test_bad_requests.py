@@ -170,7 +170,6 @@ BAD_BODIES = [
     (f"{STORE}/search", filtered({"type": "and", "filters": [{"type": "or", "filters": [{"type": "eq", "key": 1, "value": 1}]}]}), "Invalid type for 'filters.filters[0].filters[0].key': expected a string, but got an integer instead.", "filters.filters[0].filters[0].key", "invalid_type"),
     (f"{STORE}/search", filtered({"type": "or", "filters": [{"type": "eq", "key": "a", "value": 1}] * 256}), "Invalid value for 'filters': more than 256 comparisons.", "filters", "invalid_value"),
     ("/v1/threads", {"tool_resources": {"file_search": {"vector_stores": [{}, {}]}}}, "Invalid 'tool_resources.file_search.vector_stores': array too long. Expected an array with maximum length 1, but got an array with length 2 instead.", "tool_resources.file_search.vector_stores", "array_above_max_length"),
-    ("/v1/threads", {"tool_resources": {"file_search": {"vector_stores": [{}], "vector_store_ids": ["vs_x"]}}}, "Invalid value for 'tool_resources.file_search': give either 'vector_store_ids' or 'vector_stores'.", "tool_resources.file_search", "invalid_value"),
     ("/v1/threads/thread_unknown", {"tool_resources": {"file_search": {"vector_stores": [{}]}}}, "Unknown parameter: 'tool_resources.file_search.vector_stores'.", "tool_resources.file_search.vector_stores", "unknown_parameter"),
 ]  # fmt: skip
 

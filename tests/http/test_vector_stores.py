@@ -349,3 +349,13 @@ async def test_the_code_interpreter_takes_twenty_files(client, upload):
             thread.id, role="user", content="Look.", attachments=[attached(file_ids[20], "code_interpreter")]
         )
     assert (await client.beta.threads.messages.list(thread.id)).data == []
+
+
+async def test_of_a_store_that_is_named_and_one_that_is_new_the_new_one_is_attached(client):
+    named = await client.vector_stores.create()
+    resources = {"file_search": {"vector_store_ids": [named.id], "vector_stores": [{"metadata": {"a": "b"}}]}}
+    thread = await client.beta.threads.create(tool_resources=resources)
+
+    [store_id] = thread.tool_resources.file_search.vector_store_ids
+    assert store_id != named.id
+    assert (await client.vector_stores.retrieve(store_id)).metadata == {"a": "b"}
