@@ -2,9 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FUZZER := .venv-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench chaos histories lock clean
+.PHONY: help demo dev test check format bench chaos clients fuzz histories lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +37,12 @@ chaos: $(VENV)/.ready ## Let thousands of runs meet misfortunes, and kill proces
 	$(BIN)/pytest -m chaos -s --timeout 3600 tests/chaos
 	$(BIN)/python -P tests/kill/suite.py
 
+clients: $(VENV)/.ready ## Try other people's clients on a server, from PyPI and npm; takes long the first time
+	$(BIN)/python -P tests/clients/run.py
+
+fuzz: $(VENV)/.ready $(FUZZER)/.ready ## Send a server 10,000 fuzzed requests after the API's description
+	$(BIN)/python -P tests/fuzz/run.py $(FUZZER)/bin/schemathesis
+
 histories: $(VENV)/.ready ## Record the workflow histories that the replay test replays
 	$(BIN)/python -P tests/workflows/record_histories.py
 
@@ -47,11 +54,16 @@ lock: ## Pin the dependencies anew (needs uv)
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-dev.txt
 
 clean: ## Remove what was built and installed
-	rm -rf $(VENV) build dist *.egg-info .lockstitch .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(FUZZER) .clients tests/clients/node/node_modules build dist *.egg-info .lockstitch .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/.ready: requirements-dev.txt pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("Lockstitch needs Python 3.11 or newer; set PYTHON=..." if sys.version_info < (3, 11) else 0)'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(FUZZER)/.ready:
+	$(PYTHON) -m venv $(FUZZER)
+	$(FUZZER)/bin/pip install --quiet --disable-pip-version-check 'schemathesis>=4.32,<5'
 	touch $@

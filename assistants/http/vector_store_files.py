@@ -103,7 +103,7 @@ class VectorStoreFiles:
         store_id, file_id = _path_ids(request)
         project = project_of(request)
         text = await self._database.read(
-            lambda connection: vector_store_files.text_of(connection, store_id, file_id, project=project)
+            lambda connection: vector_store_files.text_of(connection, store_id, file_id, project=project), long=True
         )
         return JsonAnswer(objects.file_content(text))
 

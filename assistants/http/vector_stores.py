@@ -136,7 +136,7 @@ class VectorStores:
             stale = vector_stores.open_for_search(connection, store_id, now, project=project)
             return stale, search(connection, store_id, query)
 
-        stale, found = await self._database.read(look)
+        stale, found = await self._database.read(look, long=True)
         if stale:
             await self._database.write(lambda connection: vector_stores.touch(connection, store_id, now))
         return JsonAnswer(objects.search_results(query.texts, [_result(each) for each in found]))

@@ -44,35 +44,33 @@ class Found:
 
 def search(connection: Connection, vector_store_id: str, query: Query) -> list[Found]:
     """Return the chunks of the store that answer best, the best first; of equals, the one that came first."""
-    files = {file["seq"]: file for file in vector_store_files.searchable(connection, vector_store_id)}
-    meant = files
+    meant = None
     if query.condition is not None:
-        meant = {seq: file for seq, file in files.items() if holds(query.condition, file["attributes"])}
-    if not meant:
-        return []
-    looking = _Looking(connection, vector_store_id, files, None if query.condition is None else list(meant))
+        files = vector_store_files.attributes_of(connection, vector_store_id)
+        meant = [seq for seq, attributes in files if holds(query.condition, attributes)]
+        if not meant:
+            return []
+    looking = _Looking(connection, vector_store_id, meant)
     best: dict[int, tuple[float, Row]] = {}
     for asked in query.texts:
         for score, chunk in looking.ranked(list(dict.fromkeys(words_of(asked)))[:MAX_WORDS]):
             if chunk["seq"] not in best or best[chunk["seq"]][0] < score:
                 best[chunk["seq"]] = (score, chunk)
     ordered = sorted(best.values(), key=lambda found: (-found[0], found[1]["file_seq"], found[1]["position"]))
-    answering = [(score, chunk) for score, chunk in ordered if score >= query.threshold and chunk["file_seq"] in meant]
-    return [_found(score, chunk, meant[chunk["file_seq"]]) for score, chunk in answering[: query.limit]]
+    answering = [(score, chunk) for score, chunk in ordered if score >= query.threshold][: query.limit]
+    files_found = vector_store_files.by_seq(connection, {chunk["file_seq"] for _, chunk in answering})
+    return [_found(score, chunk, files_found[chunk["file_seq"]]) for score, chunk in answering]
 
 
 class _Looking:
     """One search; what is known of the store is gathered once."""
 
-    def __init__(
-        self, connection: Connection, vector_store_id: str, files: Mapping[int, Row], file_seqs: list[int] | None
-    ) -> None:
+    def __init__(self, connection: Connection, vector_store_id: str, file_seqs: list[int] | None) -> None:
         self._connection = connection
         self._vector_store_id = vector_store_id
         self._file_seqs = file_seqs
         self._index: LexicalIndex = index_of(connection)
-        self._chunks = sum(file["chunk_count"] for file in files.values())
-        self._words = sum(file["word_count"] for file in files.values())
+        self._chunks, self._words = vector_store_files.size_of_text(connection, vector_store_id)
 
     def ranked(self, words: Sequence[str]) -> list[tuple[float, Row]]:
         """Return candidates for a query with their scores."""

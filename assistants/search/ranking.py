@@ -1,6 +1,7 @@
 """BM25 (Robertson and Zaragoza 2009) on a scale from 0 to 1, the same for every database; pure."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -33,10 +34,9 @@ def score(corpus: Corpus, query: Sequence[str], chunk: Sequence[str]) -> float:
         return 0.0
     average = corpus.words / max(corpus.chunks, 1)
     length = 1 - LENGTH_WEIGHT + LENGTH_WEIGHT * len(chunk) / max(average, 1)
-    reached = 0.0
+    reached, times = 0.0, Counter(chunk)
     for word, weight in weights.items():
-        times = chunk.count(word)
-        reached += weight * times * (SATURATION + 1) / (times + SATURATION * length)
+        reached += weight * times[word] * (SATURATION + 1) / (times[word] + SATURATION * length)
     return min(reached / most, 1.0)
 
 

@@ -42,7 +42,7 @@ class Driver(Protocol):
         """Run ``unit`` as one transaction."""
         ...
 
-    async def read(self, unit: Callable[[Connection], T], *, one_query: bool) -> T:
+    async def read(self, unit: Callable[[Connection], T], *, one_query: bool, long: bool) -> T:
         """Run ``unit``, which only reads, on one snapshot; ``one_query`` says that it needs none."""
         ...
 
@@ -113,13 +113,13 @@ class Database:
         with self._translated_errors():
             return await self._driver.write(unit, long=long)
 
-    async def read(self, unit: Callable[[Connection], T], *, one_query: bool = False) -> T:
-        """Run ``unit``, which only reads, on one snapshot of the database.
+    async def read(self, unit: Callable[[Connection], T], *, one_query: bool = False, long: bool = False) -> T:
+        """Run ``unit``, which only reads, on one snapshot of the database; ``long`` is as in `write`.
 
-        ``one_query`` says that it is a single query, or several that need not agree: PostgreSQL answers sooner then.
+        ``one_query`` says that it is a single query, or several that need not agree: the database answers sooner then.
         """
         with self._translated_errors():
-            return await self._driver.read(unit, one_query=one_query)
+            return await self._driver.read(unit, one_query=one_query, long=long)
 
     async def check(self) -> None:
         """Raise `StoreUnavailable` unless the database answers."""

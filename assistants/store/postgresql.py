@@ -77,7 +77,7 @@ class PostgresqlDriver:
         # A caller that is cancelled must not learn less than the database did: the write goes on regardless.
         return await asyncio.shield(self._on_thread(lambda: self._transact(self._engine, unit)))
 
-    async def read(self, unit: Callable[[Connection], T], *, one_query: bool) -> T:
+    async def read(self, unit: Callable[[Connection], T], *, one_query: bool, long: bool) -> T:
         """Run ``unit`` on one snapshot, or each of its queries for itself."""
         engine = self._one_query if one_query else self._snapshot
         return await self._on_thread(lambda: self._transact(engine, unit))

@@ -17,6 +17,7 @@ from sqlalchemy.pool import StaticPool
 
 from lockstitch.assistants.store.prepared import json_text
 from lockstitch.assistants.store.schema import run_events
+from lockstitch.assistants.store.sqlite_long_reader import SqliteLongReader
 from lockstitch.assistants.store.sqlite_writer import SqliteWriter
 
 T = TypeVar("T")
@@ -42,13 +43,15 @@ class SqliteDriver:
             "PRAGMA cache_size = -65536",
         )
         writer_pragmas = (*pragmas, "PRAGMA wal_autocheckpoint = 0", "PRAGMA busy_timeout = 0")
-        self._reader = _engine(url, pragmas, begin="BEGIN")
+        self._reader = _engine(url, pragmas, begin=None)
         self._reading: Connection | None = None  # kept: opening one costs as much as a query
+        self._long_reader = SqliteLongReader(_engine(url, pragmas, begin="BEGIN"))
         self._writer = SqliteWriter(_engine(url, writer_pragmas, begin="BEGIN IMMEDIATE"), patience)
 
     async def aclose(self) -> None:
         """Finish the writes that are waiting and close; may be called twice."""
         await asyncio.to_thread(self._writer.close)
+        await asyncio.to_thread(self._long_reader.close)
         if self._reading is not None:
             self._reading.close()
             self._reading = None
@@ -58,12 +61,21 @@ class SqliteDriver:
         """Run ``unit`` as one transaction; one that takes ``long`` on a thread."""
         return await self._writer.run(unit, long=long)
 
-    async def read(self, unit: Callable[[Connection], T], *, one_query: bool) -> T:
-        """Run ``unit`` on one snapshot."""
+    async def read(self, unit: Callable[[Connection], T], *, one_query: bool, long: bool = False) -> T:
+        """Run ``unit`` on one snapshot; one that takes ``long`` on a thread."""
+        if long:
+            return await self._long_reader.run(unit)
         if self._reading is None:
             self._reading = self._reader.connect()
-        with self._reading.begin():
+        if one_query:
             return unit(self._reading)
+        # Past SQLAlchemy, whose transactions cost more than a query of ours.
+        driver: Any = self._reading.connection.driver_connection
+        driver.execute("BEGIN")
+        try:
+            return unit(self._reading)
+        finally:
+            driver.execute("ROLLBACK")  # nothing was written
 
     async def version(self) -> int:
         """Return a number that changes whenever another connection, of any process, has written."""
@@ -97,7 +109,7 @@ class SqliteDriver:
         return f"{said} ({hints[said]})" if said in hints else said
 
 
-def _engine(url: URL, pragmas: Sequence[str], *, begin: str) -> Engine:
+def _engine(url: URL, pragmas: Sequence[str], *, begin: str | None) -> Engine:
     engine = sqlalchemy.create_engine(
         url,
         poolclass=StaticPool,
@@ -112,11 +124,12 @@ def _engine(url: URL, pragmas: Sequence[str], *, begin: str) -> Engine:
         for pragma in pragmas:
             connection.execute(pragma)
 
-    @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
         # Past SQLAlchemy, for which this would be one more statement with a result.
         connection.connection.driver_connection.execute(begin)  # type: ignore[union-attr]  # it has just connected
 
+    if begin is not None:
+        event.listen(engine, "begin", _begin)
     return engine
 
 

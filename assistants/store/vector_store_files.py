@@ -157,17 +157,31 @@ def text_of(connection: Connection, vector_store_id: str, file_id: str, *, proje
     return "".join(whole)
 
 
-def searchable(connection: Connection, vector_store_id: str) -> list[Row]:
-    """Return the files of the store that can be searched: ``seq``, ``id``, ``filename``, ``attributes`` and counts."""
+# Only files that are ``completed`` have chunks.
+
+
+def attributes_of(connection: Connection, vector_store_id: str) -> list[tuple[int, Row]]:
+    """Return the number and the attributes of each file of the store that can be searched."""
     columns = vector_store_files.c
-    query = (
-        select(
-            columns.seq, columns.id, columns.attributes, columns.chunk_count, columns.word_count, uploaded.c.filename
-        )
-        .join_from(vector_store_files, uploaded, uploaded.c.id == columns.id)
-        .where(columns.vector_store_id == vector_store_id, columns.status == "completed")
-    )
-    return rows.fetch(connection, query)
+    query = select(columns.seq, columns.attributes)
+    query = query.where(columns.vector_store_id == vector_store_id, columns.status == "completed")
+    return [(seq, attributes) for seq, attributes in connection.execute(query)]
+
+
+def size_of_text(connection: Connection, vector_store_id: str) -> tuple[int, int]:
+    """Return how many chunks the store has, and how many words they have together."""
+    columns = vector_store_files.c
+    query = select(func.sum(columns.chunk_count), func.sum(columns.word_count))
+    chunks, words = connection.execute(query.where(columns.vector_store_id == vector_store_id)).one()
+    return int(chunks or 0), int(words or 0)
+
+
+def by_seq(connection: Connection, seqs: Collection[int]) -> dict[int, Row]:
+    """Return files of stores by their numbers: ``seq``, ``id``, ``filename`` and ``attributes``."""
+    columns = vector_store_files.c
+    query = select(columns.seq, columns.id, columns.attributes, uploaded.c.filename)
+    query = query.join_from(vector_store_files, uploaded, uploaded.c.id == columns.id).where(columns.seq.in_(seqs))
+    return {row["seq"]: row for row in rows.fetch(connection, query)} if seqs else {}
 
 
 # Batches

@@ -335,7 +335,7 @@ class _Course:
         if self.outcome.upstream is None:
             row = await self._shared.database.write(lambda connection: assistants.create(connection, columns, 0))
             return str(row["id"])
-        async with httpx2.AsyncClient(trust_env=False, headers={"OpenAI-Beta": "assistants=v2"}) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=60, headers={"OpenAI-Beta": "assistants=v2"}) as client:
             made = await client.post(f"{self.outcome.upstream.base_url}/assistants", json={"model": "test"})
         return str(made.json()["id"])
 

@@ -257,7 +257,8 @@ def test_without_persistence_nothing_is_claimed_and_the_notes_warn() -> None:
     assert not release.of_kind("PersistentVolumeClaim")
     assert {"name": "data", "emptyDir": {}} in release.pods[0]["spec"]["volumes"]
     assert "The database is lost with its pod." in release.notes
-    assert "exec deployment/lockstitch --container worker -- lockstitch keys create" in release.notes
+    [deployment] = release.of_kind("Deployment")
+    assert f"exec deployment/{deployment} --container worker -- lockstitch keys create" in release.notes
 
 
 # PostgreSQL: two Deployments

@@ -10,6 +10,9 @@ import schemathesis
 
 SERVER = os.environ["FUZZED_SERVER"]
 HEADERS = {"openai-beta": "assistants=v2"}
+CHANCE = random.SystemRandom()
+"""Not the one that the fuzzer seeds."""
+
 LIFETIME = 25
 """After so many requests new objects are made, for some of the old ones have been deleted or have ended by then."""
 
@@ -79,7 +82,7 @@ def put_ids(fields, ids):
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    if random.random() < 0.25:
+    if CHANCE.random() < 0.25:
         return
     ids = current_ids()
     put_ids(case.path_parameters, ids)
@@ -88,5 +91,5 @@ def before_call(context, case, kwargs):
     for output in outputs if isinstance(outputs, list) else ():
         put_ids(output, ids)
     kind = case.operation.path.rpartition("/")[2].rstrip("s")
-    if f"{kind}_id" in ids and random.random() < 0.5:
+    if f"{kind}_id" in ids and CHANCE.random() < 0.5:
         put_ids(case.query, {"after": ids[f"{kind}_id"], "before": ids[f"{kind}_id"]})

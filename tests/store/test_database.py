@@ -1,6 +1,7 @@
 """Transactions: what they keep, and what is said when the database cannot be used."""
 
 import asyncio
+import threading
 
 import pytest
 from sqlalchemy import Connection, text
@@ -86,6 +87,24 @@ def test_a_wrong_url_is_refused_without_telling_its_password(url):
         Database(url)
 
     assert "secret" not in one_sentence(refused.value)
+
+
+async def test_the_event_loop_goes_on_during_a_long_read(database):
+    """The read waits for something that only the event loop can do."""
+    begun, done = threading.Event(), threading.Event()
+
+    def wait(connection: Connection) -> int:
+        begun.set()
+        assert done.wait(timeout=30)
+        return connection.scalar(text("SELECT 7")) or 0
+
+    reading = asyncio.create_task(database.read(wait, long=True))
+    while not begun.is_set():
+        await asyncio.sleep(0)
+    assert await database.read(lambda connection: connection.scalar(text("SELECT 1"))) == 1
+    done.set()
+
+    assert await reading == 7
 
 
 def test_a_database_never_shows_its_password():

@@ -8,6 +8,7 @@ from lockstitch.assistants.search.query import Query, search
 from lockstitch.assistants.search.words import words_of
 from lockstitch.assistants.store import files, vector_store_files, vector_stores
 from lockstitch.assistants.store.lexical_index import index_of
+from lockstitch.assistants.store.rows import PageCursor
 from lockstitch.assistants.store.vector_store_files import AddedFile, Chunk
 
 NOW = 1_700_000_000
@@ -70,7 +71,8 @@ async def test_chunks_with_any_of_the_words_are_found_in_their_own_store_and_fil
 
 async def test_the_index_forgets_what_is_deleted_in_every_way(store, fill, found):
     vector_store = await fill(a="Apples", b="More apples", c="Still apples")
-    [first, second, third] = await store.read(vector_store_files.searchable, vector_store)
+    cursor = PageCursor(descending=False)
+    [first, second, third] = (await store.read(vector_store_files.listed, vector_store, cursor, None)).rows
     await store.write(vector_store_files.remove, vector_store, first["id"])
     assert sorted(await found(vector_store, "apple")) == ["b", "c"]
     await store.write(files.delete, second["id"])
@@ -81,7 +83,7 @@ async def test_the_index_forgets_what_is_deleted_in_every_way(store, fill, found
         return index_of(connection).count(connection, vector_store, "apple")
 
     assert await store.read(count) == 0
-    assert third["filename"] == "c"
+    assert (await store.read(files.get, third["id"]))["filename"] == "c"
 
 
 async def test_a_score_does_not_depend_on_what_others_keep(store, fill):

@@ -241,7 +241,7 @@ async def test_what_an_expired_store_holds_is_removed(store, upload):
 
 async def test_files_that_expired_are_removed_wherever_they_are(store, vector_store, upload):
     await upload(2)
-    end = 4_000_000_000
+    end = 2_000_000_000
     values = {"created_at": NOW, "purpose": "assistants", "filename": "a.txt", "bytes": 1, "expires_at": end}
     await store.write(files.create, {"id": "file-short", **values}, [b"x"])
     await store.write(vector_store_files.add, vector_store, [AddedFile("file-short"), AddedFile("file-1")], NOW)

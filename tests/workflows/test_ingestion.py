@@ -7,7 +7,7 @@ import pytest
 
 from lockstitch.activities.housekeeping import Chores, ChoresDone
 from lockstitch.assistants.delivery import CommandDelivery
-from lockstitch.assistants.store import files, vector_store_files, vector_stores
+from lockstitch.assistants.store import files, schema, vector_store_files, vector_stores
 from lockstitch.assistants.store.vector_store_files import AddedFile
 from lockstitch.workflows.housekeeping import Housekeeping
 
@@ -94,9 +94,11 @@ async def test_what_has_expired_is_removed(engine, database, counts):
         vector_store_files.cancel_batch(connection, store_id, batch_id, NOW)
         days = {"expires_after": {"anchor": "last_active_at", "days": 1}}
         vector_stores.change(connection, store_id, days, NOW)
-        values = {"created_at": NOW, "purpose": "assistants", "filename": "a.txt", "bytes": 1, "expires_at": NOW}
+        values = {"created_at": NOW, "purpose": "assistants", "filename": "a.txt", "bytes": 1}
         for number in range(50):
             files.create(connection, {"id": f"file-old-{number}", **values}, [b"x"])
+        old = schema.files.c.id.startswith("file-old-")
+        connection.execute(schema.files.update().where(old).values(expires_at=NOW))  # a new file would make room
         return store_id
 
     store_id = await database.write(expire)
