@@ -95,6 +95,8 @@ async def serving(
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,  # nobody here asks where a request came from
+        server_header=False,
         lifespan="off",
         timeout_graceful_shutdown=3,
     )

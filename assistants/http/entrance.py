@@ -2,12 +2,12 @@
 
 import re
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.http.answers import error_answer
 from lockstitch.assistants.http.azure import names_api_version
+from lockstitch.assistants.http.request_headers import header_values
 
 # Azure's clients put the project before the path, some gateways the deployment.
 _PREFIX = re.compile(r"(/api/projects/[^/]+)?(/v1|/openai/v1|/openai/deployments/[^/]+|/openai)?(?=/)")
@@ -51,7 +51,7 @@ def path_of(scope: Scope) -> str:
 
 
 def _says_which_version(scope: Scope, path: str) -> bool:
-    if "assistants=v2" in Headers(scope=scope).get("openai-beta", ""):
+    if any("assistants=v2" in value for value in header_values(scope, b"openai-beta")):
         return True
     # Azure's clients send no such header. Event streams are our own, and browsers cannot add headers to one.
     if path.endswith("/events"):

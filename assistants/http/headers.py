@@ -2,14 +2,16 @@
 
 import secrets
 import time
+from functools import cache
 
-from starlette.datastructures import MutableHeaders
+from prometheus_client import Counter, Histogram
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockstitch import telemetry
 from lockstitch.assistants import refusals
 from lockstitch.assistants.http.answers import error_answer
 
+_ALWAYS = ((b"openai-version", b"2020-10-01"), (b"openai-organization", b"lockstitch"))
 _METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"})
 
 
@@ -33,11 +35,8 @@ class AnswerHeaders:
             if message["type"] == "http.response.start":
                 answered = True
                 took = time.perf_counter() - began
-                headers = MutableHeaders(raw=message["headers"])
-                headers.append("x-request-id", request_id)
-                headers.append("openai-version", "2020-10-01")
-                headers.append("openai-organization", "lockstitch")
-                headers.append("openai-processing-ms", str(round(took * 1000)))
+                own = ((b"x-request-id", request_id.encode()), (b"openai-processing-ms", b"%d" % round(took * 1000)))
+                message["headers"] = [*message["headers"], *own, *_ALWAYS]
                 _count(scope, message["status"], took)
             await send(message)
 
@@ -53,8 +52,17 @@ class AnswerHeaders:
 
 def _count(scope: Scope, status: int, seconds: float) -> None:
     method = scope["method"] if scope["method"] in _METHODS else "unknown"
-    telemetry.HTTP_REQUESTS.labels(method, _route(scope), status).inc()
-    telemetry.HTTP_REQUEST_DURATION.labels(method, _route(scope)).observe(seconds)
+    requests, durations = _meters(method, _route(scope), status)
+    requests.inc()
+    durations.observe(seconds)
+
+
+@cache
+def _meters(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """Return the metrics of such answers; finding them takes longer than counting."""
+    counter: Counter = telemetry.HTTP_REQUESTS.labels(method, route, status)
+    histogram: Histogram = telemetry.HTTP_REQUEST_DURATION.labels(method, route)
+    return counter, histogram
 
 
 def _route(scope: Scope) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from lockstitch import telemetry
@@ -12,6 +12,7 @@ from lockstitch.assistants.http.caller import Caller, introduce
 from lockstitch.assistants.http.entrance import path_of
 from lockstitch.assistants.http.keyring import Keyring
 from lockstitch.assistants.http.rate_limits import RateLimits
+from lockstitch.assistants.http.request_headers import header_values
 from lockstitch.errors import ApiError, StoreUnavailable
 
 _OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -68,17 +69,17 @@ def _is_open(path: str) -> bool:
 
 def _key(scope: Scope) -> str | None:
     """Return the key that the request has; raises `ApiError` where it has several."""
-    found = set(_keys(Headers(scope=scope)))
+    found = set(_keys(scope))
     if len(found) > 1:
         raise refusals.several_keys()
     return found.pop() if found else None
 
 
-def _keys(headers: Headers) -> Iterator[str]:
-    for value in headers.getlist("authorization"):
+def _keys(scope: Scope) -> Iterator[str]:
+    for value in header_values(scope, b"authorization"):
         scheme, _, key = value.strip().partition(" ")
         if scheme.lower() == "bearer" and key.strip():
             yield key.strip()
-    for value in headers.getlist("api-key"):
+    for value in header_values(scope, b"api-key"):
         if value.strip():
             yield value.strip()

@@ -24,6 +24,9 @@ DEFAULT_TRUNCATION = {"type": "auto", "last_messages": None}
 
 _OPEN = Prepared(select(runs).where(ACTIVE_RUN, runs.c.created_at < bindparam("before")).order_by(runs.c.seq))
 
+_GET = Prepared(select(runs).where(runs.c.id == bindparam("run"), runs.c.thread_id == bindparam("thread")))
+"""What clients that poll ask for all the time."""
+
 _OVERRIDABLE = ("model", "temperature", "top_p", "reasoning_effort", "tools", "response_format")
 
 
@@ -115,8 +118,8 @@ def find(connection: Connection, run_id: str) -> Row | None:
 
 def get(connection: Connection, thread_id: str, run_id: str, *, project: str | None = None) -> Row:
     """Return a run of the thread; raises `ApiError` (404)."""
-    row = rows.get(connection, runs, id=run_id, thread_id=thread_id, **rows.of_project(project))
-    if row is None:
+    row = _GET.one(connection, {"run": run_id, "thread": thread_id})
+    if row is None or (project is not None and row["project_id"] != project):
         threads.get(connection, thread_id, project=project)  # an unknown thread is said to be unknown
         raise refusals.no_run(run_id)
     return row

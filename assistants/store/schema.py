@@ -42,13 +42,21 @@ def _project() -> Column[str]:
 
 
 FILE_IN_PROGRESS = text("status = 'in_progress'")
+_Time = BigInteger().with_variant(Integer(), "sqlite")  # there are times after 2038
+
+
+def _foreign(length: int) -> String:
+    """Return the type of what others have named: however long it is, SQLite keeps it, so PostgreSQL has to."""
+    return String(length).with_variant(Text(), "postgresql")
+
+
 ACTIVE_RUN = text("status IN ('queued', 'in_progress', 'requires_action', 'cancelling')")
 
 projects = Table(
     "projects",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", _Time, nullable=False),
     # The names of the handlers that its runs may use; null: every handler.
     Column("handlers", _Json),
 )
@@ -66,9 +74,9 @@ keys = Table(
     Column("prefix", String(32), nullable=False),
     # Requests per minute; null: without a limit.
     Column("rate_limit", Integer),
-    Column("created_at", Integer, nullable=False),
-    Column("last_used_at", Integer),
-    Column("revoked_at", Integer),
+    Column("created_at", _Time, nullable=False),
+    Column("last_used_at", _Time),
+    Column("revoked_at", _Time),
 )
 
 assistants = Table(
@@ -76,7 +84,7 @@ assistants = Table(
     metadata,
     Column("seq", _Sequence, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", _Time, nullable=False),
     Column("name", Text),
     Column("description", Text),
     Column("model", Text, nullable=False),
@@ -97,7 +105,7 @@ threads = Table(
     metadata,
     Column("seq", _Sequence, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", _Time, nullable=False),
     Column("metadata", _Json, nullable=False),
     Column("tool_resources", _Json, nullable=False),
     _project(),
@@ -110,7 +118,7 @@ messages = Table(
     Column("seq", _Sequence, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),
     Column("thread_id", ForeignKey("threads.id", ondelete="CASCADE"), nullable=False),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", _Time, nullable=False),
     Column("role", String(16), nullable=False),
     Column("content", _Json, nullable=False),
     Column("attachments", _Json, nullable=False),
@@ -118,8 +126,8 @@ messages = Table(
     Column("assistant_id", String(64)),
     Column("run_id", String(64)),
     Column("status", String(16), nullable=False),
-    Column("completed_at", Integer),
-    Column("incomplete_at", Integer),
+    Column("completed_at", _Time),
+    Column("incomplete_at", _Time),
     Column("incomplete_details", _Json),
     Index(None, "thread_id", "seq"),
 )
@@ -131,13 +139,13 @@ runs = Table(
     Column("id", String(64), nullable=False, unique=True),
     Column("thread_id", ForeignKey("threads.id", ondelete="CASCADE"), nullable=False),
     Column("assistant_id", String(64), nullable=False),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", _Time, nullable=False),
     Column("status", String(16), nullable=False),
-    Column("started_at", Integer),
-    Column("expires_at", Integer),
-    Column("cancelled_at", Integer),
-    Column("failed_at", Integer),
-    Column("completed_at", Integer),
+    Column("started_at", _Time),
+    Column("expires_at", _Time),
+    Column("cancelled_at", _Time),
+    Column("failed_at", _Time),
+    Column("completed_at", _Time),
     Column("required_action", _Json),
     Column("last_error", _Json),
     Column("incomplete_details", _Json),
@@ -181,15 +189,15 @@ run_steps = Table(
     Column("run_id", ForeignKey("runs.id", ondelete="CASCADE"), nullable=False),
     Column("thread_id", String(64), nullable=False),
     Column("assistant_id", String(64), nullable=False),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", _Time, nullable=False),
     Column("type", String(24), nullable=False),
     Column("status", String(16), nullable=False),
     # Of a message step; the calls of a tool step are rows of tool_calls.
     Column("message_id", String(64)),
-    Column("cancelled_at", Integer),
-    Column("completed_at", Integer),
-    Column("expired_at", Integer),
-    Column("failed_at", Integer),
+    Column("cancelled_at", _Time),
+    Column("completed_at", _Time),
+    Column("expired_at", _Time),
+    Column("failed_at", _Time),
     Column("last_error", _Json),
     Column("usage", _Json),
     Column("metadata", _Json, nullable=False),
@@ -201,11 +209,11 @@ tool_calls = Table(
     "tool_calls",
     metadata,
     Column("run_id", String(64), primary_key=True),
-    Column("call_id", String(128), primary_key=True),
-    Column("thread_id", String(64), nullable=False, index=True),
+    Column("call_id", _foreign(128), primary_key=True),
+    Column("thread_id", _foreign(64), nullable=False, index=True),
     Column("step_id", String(64), nullable=False),
     Column("position", Integer, nullable=False),
-    Column("name", String(64), nullable=False),
+    Column("name", _foreign(64), nullable=False),
     Column("arguments", Text, nullable=False),
     # Written once; a call that has an output is never computed again.
     Column("output", Text),
@@ -213,11 +221,11 @@ tool_calls = Table(
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("duration_ms", Integer, nullable=False, server_default="0"),
     # The run upstream that made the call; null where the run is our own.
-    Column("upstream_id", String(128)),
+    Column("upstream_id", _foreign(128)),
     # The last attempt that told how it ended; where a later one began, nobody knows what that one did.
     Column("ended_attempt", Integer, nullable=False, server_default="0"),
     # The call of a replaced run that this one makes again, with the same function and arguments.
-    Column("repeats", String(128)),
+    Column("repeats", _foreign(128)),
     Index(None, "step_id"),
 )
 
@@ -227,8 +235,8 @@ upstream_runs = Table(
     metadata,
     Column("run_id", String(64), primary_key=True),
     Column("number", Integer, primary_key=True),
-    Column("thread_id", String(128), nullable=False),
-    Column("upstream_id", String(128), index=True),
+    Column("thread_id", _foreign(128), nullable=False),
+    Column("upstream_id", _foreign(128), index=True),
 )
 
 run_logs = Table(
@@ -268,9 +276,9 @@ webhook_deliveries = Table(
     "webhook_deliveries",
     metadata,
     Column("seq", _Sequence, primary_key=True),
-    Column("escalation_id", String(255), nullable=False),
+    Column("escalation_id", _foreign(255), nullable=False),
     Column("run_id", String(64), nullable=False),
-    Column("message_id", String(300), nullable=False),
+    Column("message_id", _foreign(300), nullable=False),
     Column("event", String(32), nullable=False),
     # As it may be shown: no query, no secrets.
     Column("target", Text, nullable=False),
@@ -278,7 +286,7 @@ webhook_deliveries = Table(
     Column("delivered", Boolean, nullable=False),
     Column("status", Integer),
     Column("error", Text),
-    Column("at", Integer, nullable=False),
+    Column("at", _Time, nullable=False),
     Column("duration_ms", Integer, nullable=False),
     Index(None, "escalation_id", "seq"),
     Index(None, "run_id", "seq"),
@@ -289,12 +297,12 @@ files = Table(
     metadata,
     Column("seq", _Sequence, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", _Time, nullable=False),
     Column("purpose", String(32), nullable=False),
     Column("filename", Text, nullable=False),
     Column("bytes", BigInteger, nullable=False),
     Column("status", String(16), nullable=False),
-    Column("expires_at", Integer, index=True),
+    Column("expires_at", _Time, index=True),
     _project(),
     Index(None, "project_id", "seq"),
 )
@@ -313,14 +321,14 @@ vector_stores = Table(
     Column("seq", _Sequence, primary_key=True),
     Column("id", String(64), nullable=False, unique=True),
     _project(),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", _Time, nullable=False),
     Column("name", Text),
     Column("description", Text),
     Column("metadata", _Json, nullable=False),
-    Column("last_active_at", Integer, nullable=False),
+    Column("last_active_at", _Time, nullable=False),
     Column("expires_after", _Json),
     # Follows from the two columns above; kept so that what has expired can be found.
-    Column("expires_at", Integer, index=True),
+    Column("expires_at", _Time, index=True),
     Index(None, "project_id", "seq"),
 )
 
@@ -329,8 +337,8 @@ vector_store_batches = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("vector_store_id", ForeignKey("vector_stores.id", ondelete="CASCADE"), nullable=False, index=True),
-    Column("created_at", Integer, nullable=False),
-    Column("cancelled_at", Integer),
+    Column("created_at", _Time, nullable=False),
+    Column("cancelled_at", _Time),
 )
 
 # A file in a vector store; ``id`` is the file's. The counts of stores and batches are counts of these rows.
@@ -342,7 +350,7 @@ vector_store_files = Table(
     Column("vector_store_id", ForeignKey("vector_stores.id", ondelete="CASCADE"), nullable=False),
     # What brings the file in: the id of its batch, or of an ingestion of its own.
     Column("ingestion_id", String(64), nullable=False),
-    Column("created_at", Integer, nullable=False),
+    Column("created_at", _Time, nullable=False),
     Column("status", String(16), nullable=False),
     Column("last_error", _Json),
     Column("chunking_strategy", _Json, nullable=False),

@@ -90,3 +90,13 @@ async def test_of_a_call_that_failed_a_replacement_knows_the_attempts_though_the
     assert reused == []
     assert (call["repeats"], call["output"], call["attempts"]) == ("call_a", None, 2)
     assert tool_calls.earlier_outcome_is_unknown(call)
+
+
+async def test_what_others_have_named_may_be_long(store):
+    """Gateways make ids of several hundred characters, and models invent names of functions."""
+    long = "x" * 1000
+    call = {"run_id": "run_1", "thread_id": long, "step_id": "step_1", "position": 0, "arguments": "{}"}
+    await store.write(tool_calls.add, [call | {"call_id": long, "name": long, "upstream_id": long}])
+
+    kept = await store.read(tool_calls.get, "run_1", long)
+    assert (kept["name"], kept["upstream_id"], kept["thread_id"]) == (long, long, long)
