@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from sqlalchemy import select
 
 from lockstitch.assistants.http.app import serve
 from lockstitch.assistants.http.keyring import CACHE_SECONDS, USE_NOTED_SECONDS, Keyring
@@ -17,6 +18,7 @@ from lockstitch.assistants.http.rate_limits import RateLimits
 from lockstitch.assistants.store import keys, projects
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.keys import NewKey
+from lockstitch.assistants.store.schema import metadata
 from lockstitch.config import Config
 from lockstitch.errors import KeyNotFound, KeysMissing
 

@@ -4,6 +4,7 @@ import re
 
 import openai
 import pytest
+from sqlalchemy import text
 
 SMALL = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 100}}
 
