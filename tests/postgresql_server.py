@@ -44,9 +44,14 @@ SWEEP = """
         PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid();
         SET LOCAL session_replication_role = replica;  -- in any order, whoever refers to whom
-        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+        FOR name IN
+            SELECT tablename FROM pg_tables
+            WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'projects')
+        LOOP
             EXECUTE format('DELETE FROM %I', name);
         END LOOP;
+        DELETE FROM projects WHERE id <> 'default';  -- it was there from the beginning
+        UPDATE projects SET handlers = NULL;
         PERFORM setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S';
     END $$
 """
