@@ -142,7 +142,7 @@ from lockstitch.assistants.store.database import Database
 
 async def main():
     async with Database("sqlite:///a.db") as database:
-        print(await database.version() > 0)
+        print(await database.read(lambda it: it.exec_driver_sql("SELECT count(*) FROM threads").scalar() == 0))
 
 asyncio.run(main())
 """
