@@ -47,6 +47,7 @@ SWEEP = """
         FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
             EXECUTE format('DELETE FROM %I', name);
         END LOOP;
+        INSERT INTO projects (id, created_at) VALUES ('default', 0);  -- as the migrations leave it
         PERFORM setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S';
     END $$
 """
