@@ -85,9 +85,9 @@ class PostgresqlServer:
     def _swept(self, name: str) -> bool:
         """Take away what a test left in the database, and tell whether it is as it was: making one takes long."""
         with psycopg.connect(self.url(name), autocommit=True) as connection:
-            connection.execute(SWEEP.encode())
             if connection.execute(TABLES.encode()).fetchone() != self.tables:
                 return False
+            connection.execute(SWEEP.encode())
             return connection.execute("SELECT version_num FROM alembic_version").fetchone() == (migrations.NEWEST,)
 
     @cached_property
