@@ -56,8 +56,10 @@ SWEEP = """
         LOOP
             EXECUTE format('DELETE FROM %I', name);
         END LOOP;
-        DELETE FROM projects WHERE id <> 'default';  -- it was there from the beginning
-        UPDATE projects SET handlers = NULL;
+        IF to_regclass('projects') IS NOT NULL THEN
+            DELETE FROM projects WHERE id <> 'default';  -- it was there from the beginning
+            UPDATE projects SET handlers = NULL;
+        END IF;
         PERFORM setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S';
     END $$
 """
