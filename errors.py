@@ -314,7 +314,7 @@ class ProjectNotFound(LockstitchError):
 
 
 class WriterFenced(LockstitchError):
-    """A newer attempt has taken over the run's event log; this one must stop writing."""
+    """A newer attempt has taken over the run's event log, or the end of the run; this one must stop writing."""
 
     def __init__(self, run_id: str) -> None:
         super().__init__(f"A newer attempt writes the events of run {run_id}.")

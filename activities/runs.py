@@ -24,7 +24,7 @@ from lockstitch.activities.messages import (
 from lockstitch.activities.upstream_errors import raise_for_temporal
 from lockstitch.assistants.store import event_log, tool_calls
 from lockstitch.assistants.store.database import Database
-from lockstitch.errors import LockstitchError, UpstreamRunBroken
+from lockstitch.errors import LockstitchError, UpstreamRunBroken, WriterFenced
 from lockstitch.starter.contract import OPEN_STATUSES, RunPolicy
 from lockstitch.tool_policy import ToolPolicy
 from lockstitch.tools import ToolRegistry
@@ -133,10 +133,18 @@ class RunActivities:
             stop = self._with_policies(await self._without_repeats(await backend.retrieve(run)))
         except UpstreamRunBroken as error:
             stop = _broken(run, error)
+        except WriterFenced:
+            await self._end_if_closed(backend, run)
+            raise
         # At each stop but the last, somebody else has more to say: a handler, a person, or whoever replaces the run.
         tell = telemetry.log.debug if stop.status in OPEN_STATUSES else telemetry.log.info
         tell("run_stopped", status=stop.status, turn=turn, broken=stop.broken)
         return stop
+
+    async def _end_if_closed(self, backend: Backend, run: RunRef) -> None:
+        """End a run that was still being created when its end was written, by somebody who could not know of it."""
+        if await self._database.read(lambda connection: event_log.is_closed(connection, run.run_id)):
+            await backend.end(run, "cancelled", None)
 
     async def _without_repeats(self, stop: RunStop) -> RunStop:
         """Reuse what a replaced run computed for the same calls."""

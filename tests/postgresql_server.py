@@ -1,10 +1,14 @@
 """A PostgreSQL server for tests, made from a wheel in a folder of its own; it listens on a socket in that folder."""
 
+import ctypes
 import os
 import pwd
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +23,8 @@ from sqlalchemy import NullPool, create_engine
 from lockstitch.assistants.store import migrations
 
 TEMPLATE = "template_lockstitch"
+
+START_SECONDS = 60
 
 SETTINGS = (
     "listen_addresses=",
@@ -44,9 +50,16 @@ SWEEP = """
         PERFORM pg_terminate_backend(pid) FROM pg_stat_activity
         WHERE datname = current_database() AND pid <> pg_backend_pid();
         SET LOCAL session_replication_role = replica;  -- in any order, whoever refers to whom
-        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' AND tablename <> 'alembic_version' LOOP
+        FOR name IN
+            SELECT tablename FROM pg_tables
+            WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'projects')
+        LOOP
             EXECUTE format('DELETE FROM %I', name);
         END LOOP;
+        IF to_regclass('projects') IS NOT NULL THEN
+            DELETE FROM projects WHERE id <> 'default';  -- it was there from the beginning
+            UPDATE projects SET handlers = NULL;
+        END IF;
         PERFORM setval(oid::regclass, 1, false) FROM pg_class WHERE relkind = 'S';
     END $$
 """
@@ -61,6 +74,7 @@ class PostgresqlServer:
     user: int
     made: set[str] = field(default_factory=set)
     idle: list[str] = field(default_factory=list)
+    process: subprocess.Popen[bytes] | None = None
 
     def url(self, database: str) -> str:
         """Return the URL of one of its databases."""
@@ -80,9 +94,9 @@ class PostgresqlServer:
     def _swept(self, name: str) -> bool:
         """Take away what a test left in the database, and tell whether it is as it was: making one takes long."""
         with psycopg.connect(self.url(name), autocommit=True) as connection:
-            connection.execute(SWEEP.encode())
             if connection.execute(TABLES.encode()).fetchone() != self.tables:
                 return False
+            connection.execute(SWEEP.encode())
             return connection.execute("SELECT version_num FROM alembic_version").fetchone() == (migrations.NEWEST,)
 
     @cached_property
@@ -106,12 +120,30 @@ class PostgresqlServer:
     def start(self) -> None:
         """Start it, and return when it accepts connections."""
         settings = [*SETTINGS, f"unix_socket_directories={self.folder}"]
-        options = " ".join(f"-c {setting}" for setting in settings)
-        self._run("pg_ctl", "start", "--wait", "--options", options, "--log", self.folder / "log")
+        command = [self.binaries / "postgres", "-D", self.folder / "data"]
+        command += [word for setting in settings for word in ("-c", setting)]
+        with (self.folder / "log").open("ab") as log:
+            self.process = subprocess.Popen(
+                command, user=self.user, cwd=self.folder, stdout=log, stderr=log, preexec_fn=_end_with_the_tests
+            )
+        deadline = time.monotonic() + START_SECONDS
+        while not self._accepts_connections():
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            assert time.monotonic() < deadline, (self.folder / "log").read_text()
+            time.sleep(0.05)
+
+    def _accepts_connections(self) -> bool:
+        try:
+            self.execute("SELECT 1")
+        except psycopg.OperationalError:
+            return False
+        return True
 
     def stop(self) -> None:
         """Stop it; connections are cut."""
-        self._run("pg_ctl", "stop", "--wait", "--mode", "fast")
+        assert self.process is not None
+        self.process.send_signal(signal.SIGINT)
+        self.process.wait()
 
     def make(self) -> None:
         """Make its data."""
@@ -119,11 +151,8 @@ class PostgresqlServer:
 
     def _run(self, program: str, *words: str | Path) -> None:
         command = [self.binaries / program, "--pgdata", self.folder / "data", *words]
-        # Into a file: the server inherits it, and whoever reads a pipe would wait for its end.
-        with tempfile.TemporaryFile("w+") as said:
-            ended = subprocess.run(command, check=False, stdout=said, stderr=said, user=self.user, cwd=self.folder)
-            said.seek(0)
-            assert ended.returncode == 0, said.read()
+        ended = subprocess.run(command, check=False, capture_output=True, user=self.user, cwd=self.folder)
+        assert ended.returncode == 0, ended.stderr
 
 
 @contextmanager
@@ -141,6 +170,13 @@ def started_postgresql() -> Iterator[PostgresqlServer]:
             server.stop()
     finally:
         shutil.rmtree(folder)
+
+
+def _end_with_the_tests() -> None:
+    """Let the server end when the process that started it does, however that comes to an end."""
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGINT)
 
 
 def _programs(folder: Path) -> tuple[Path, int]:

@@ -38,7 +38,7 @@ async def test_a_process_that_lives_says_so_whatever_it_needs():
 
 
 async def test_a_process_is_ready_when_every_check_passes(database):
-    async with probing({"database": database.version, "temporal": works}) as client:
+    async with probing({"database": database.check, "temporal": works}) as client:
         answer = await client.get("/readyz")
 
     assert (answer.status_code, answer.json()) == (200, {"status": "ok"})

@@ -74,7 +74,9 @@ def lock(connection: Connection, run_id: str, *, fence: int | None = None) -> No
 
 
 def claim(connection: Connection, run_id: str) -> int:
-    """Take over the run's log and return the fence to append with."""
+    """Take over the run's log and return the fence to append with; raises `WriterFenced` where it was closed."""
+    if is_closed(connection, run_id):
+        raise WriterFenced(run_id)
     fence = _DRAW_FENCE.value(connection, {"run": run_id})
     if fence is None:
         fence = 1
@@ -118,12 +120,16 @@ def _put(connection: Connection, run_id: str, events: Sequence[NewEvent], *, fir
 
 
 def close(connection: Connection, run_id: str, reason: str) -> None:
-    """End the log of a run of which there is nothing to show, with the API's event ``error``; once."""
-    fence = claim(connection, run_id)
-    last = after(connection, run_id, last_seq(connection, run_id) - 1)
-    if not last or last[-1].event != ERROR:
+    """End the log of a run of which there is nothing to show, with the API's event ``error``; nothing follows it."""
+    if not is_closed(connection, run_id):
         error = {"message": reason, "type": "invalid_request_error", "param": None, "code": None}
-        append(connection, run_id, [NewEvent(ERROR, {"error": error})], fence=fence)
+        append(connection, run_id, [NewEvent(ERROR, {"error": error})], fence=claim(connection, run_id))
+
+
+def is_closed(connection: Connection, run_id: str) -> bool:
+    """Tell whether the log ends with the event ``error``."""
+    last = after(connection, run_id, last_seq(connection, run_id) - 1)
+    return bool(last) and last[-1].event == ERROR
 
 
 def after(connection: Connection, run_id: str, seq: int, *, limit: int = 500) -> list[LoggedEvent]:

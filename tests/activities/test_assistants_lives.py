@@ -4,13 +4,16 @@ from datetime import timedelta
 
 import openai
 import pytest
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from lockstitch.activities.backends.assistants.api import AssistantsApi
 from lockstitch.activities.backends.assistants.backend import AssistantsBackend
 from lockstitch.activities.backends.base import Patience
-from lockstitch.activities.messages import RunRef
+from lockstitch.activities.messages import RunRef, StartRun
+from lockstitch.activities.runs import RunActivities
 from lockstitch.assistants.store import event_log, tool_calls, upstream_runs
-from lockstitch.errors import ApiError, UpstreamError, UpstreamRunBroken
+from lockstitch.errors import ApiError, UpstreamError, UpstreamRunBroken, WriterFenced
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
 from lockstitch.testing.assistants_upstream import (
     AssistantsUpstream,
@@ -24,6 +27,7 @@ from lockstitch.testing.assistants_upstream import (
     StayQueued,
 )
 from lockstitch.tests.activities.conftest import SCRIPT, SkippedTime
+from lockstitch.tools import ToolRegistry
 
 # --- runs that hang or vanish
 
@@ -184,6 +188,33 @@ async def test_watchers_learn_the_end_of_a_run_though_its_server_is_out_of_reach
         assert told[-1] == "run.cancelled"
         assert await client.names() == told
         assert stop.status == "cancelled" == client.upstream_run()["status"]
+
+
+async def test_a_run_whose_end_came_first_is_not_begun(connect):
+    async with connect() as client:
+        unknown = RunRef(run_id="run_1", thread_id="", assistant_id=client.assistant_id, backend="assistants")
+        await client.backend.end(unknown, "cancelled", None)
+        with pytest.raises(WriterFenced):
+            await client.create()
+        events = await client.database.read(lambda connection: event_log.after(connection, "run_1", 0))
+
+        assert client.server.runs() == []
+    assert [event.event for event in events] == ["error"]
+
+
+async def test_a_run_that_was_being_created_when_its_end_came_is_ended_upstream(connect):
+    """Whoever ended it could not know of it, and it would hold its thread."""
+    async with connect() as client:
+        run = await client.create()
+        await client.database.write(lambda connection: event_log.close(connection, "run_1", "The run was cancelled."))
+        activities = RunActivities(client.database, {"assistants": client.backend}, ToolRegistry([]))
+        start = StartRun(run_id="run_1", request=client.request(thread_id=run.thread_id))
+        with pytest.raises(ApplicationError, match="newer attempt"):
+            await ActivityEnvironment().run(activities.start_run, start)
+
+        assert client.upstream_run()["status"] == "cancelled"
+        events = await client.database.read(lambda connection: event_log.after(connection, "run_1", 0))
+    assert [event.event for event in events].index("error") == len(events) - 1
 
 
 async def test_a_run_that_was_never_created_has_ended_all_the_same(connect):

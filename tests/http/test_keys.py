@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 import openai
 import pytest
+from sqlalchemy import select
 
 from lockstitch.assistants.http.app import serve
 from lockstitch.assistants.http.keyring import CACHE_SECONDS, USE_NOTED_SECONDS, Keyring
@@ -17,6 +18,7 @@ from lockstitch.assistants.http.rate_limits import RateLimits
 from lockstitch.assistants.store import keys, projects
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.keys import NewKey
+from lockstitch.assistants.store.schema import metadata
 from lockstitch.config import Config
 from lockstitch.errors import KeyNotFound, KeysMissing
 
@@ -236,7 +238,7 @@ async def test_a_store_that_is_away_lets_nobody_in(served):
 async def test_a_key_is_stored_as_a_hash_and_shown_once(database):
     row, secret = await database.write(lambda connection: keys.create(connection, NewKey("default"), 7))
     dump = await database.read(
-        lambda connection: "\n".join(connection.connection.driver_connection.iterdump())  # type: ignore[union-attr]
+        lambda connection: str([connection.execute(select(table)).all() for table in metadata.sorted_tables])
     )
 
     assert secret.startswith("sk-lockstitch-")

@@ -1,6 +1,7 @@
 """What belongs to another project does not exist, whichever way it is asked for."""
 
 import pytest
+from sqlalchemy import text
 from starlette.routing import Route
 
 from lockstitch.assistants.http.app import build_app
@@ -119,7 +120,7 @@ async def foreign(client, server, run, worker):
     def give_away(connection):
         for kind, id_ in ids.items():
             table = f"{kind.removesuffix('_id')}s"
-            connection.exec_driver_sql(f"UPDATE {table} SET project_id = 'other' WHERE id = ?", (id_,))
+            connection.execute(text(f"UPDATE {table} SET project_id = 'other' WHERE id = :id"), {"id": id_})
 
     await server.database.write(give_away)
     own = await client.beta.threads.create(messages=[MESSAGE])

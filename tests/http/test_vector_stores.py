@@ -4,6 +4,7 @@ import re
 
 import openai
 import pytest
+from sqlalchemy import text
 
 SMALL = {"type": "static", "static": {"max_chunk_size_tokens": 200, "chunk_overlap_tokens": 100}}
 
@@ -152,8 +153,8 @@ def expire(server):
 
     async def let(store_id):
         await server.database.write(
-            lambda connection: connection.exec_driver_sql(
-                "UPDATE vector_stores SET expires_at = 1 WHERE id = ?", (store_id,)
+            lambda connection: connection.execute(
+                text("UPDATE vector_stores SET expires_at = 1 WHERE id = :id"), {"id": store_id}
             )
         )
 
@@ -191,17 +192,19 @@ async def test_a_store_takes_no_more_files_than_it_may(client, http, upload, ser
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 10000) "
             "SELECT 'file-full' || i, 1, 'evals', 'x', 1, 'processed' FROM n"
         )
-        connection.exec_driver_sql(
-            "INSERT INTO vector_store_files (id, vector_store_id, ingestion_id, created_at, status, chunking_strategy, "
-            "attributes, attempts, usage_bytes, chunk_count, word_count) "
-            "SELECT id, ?, 'ingestion_x', 1, 'failed', '{}', '{}', 0, 0, 0, 0 FROM files WHERE id LIKE 'file-full%'",
-            (store.id,),
+        connection.execute(
+            text(
+                "INSERT INTO vector_store_files (id, vector_store_id, ingestion_id, created_at, status, "
+                "chunking_strategy, attributes, attempts, usage_bytes, chunk_count, word_count) SELECT id, :store, "
+                "'ingestion_x', 1, 'failed', '{}', '{}', 0, 0, 0, 0 FROM files WHERE id LIKE 'file-full%'"
+            ),
+            {"store": store.id},
         )
 
     await server.database.write(fill, long=True)
     answer = await http.post(f"/v1/vector_stores/{store.id}/files", json={"file_id": file_id})
     await server.database.write(
-        lambda connection: connection.exec_driver_sql("DELETE FROM files WHERE id LIKE 'file-full%'"), long=True
+        lambda connection: connection.execute(text("DELETE FROM files WHERE id LIKE 'file-full%'")), long=True
     )
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "vector_store_full")

@@ -166,6 +166,10 @@ class AssistantsBackend:
             raise
         if known is None:
             return await self._close(run, status, last_error)
+        if await self._database.read(lambda connection: event_log.is_closed(connection, run.run_id)):
+            # An attempt that could not find out whether there is a run told watchers that it ended; nothing follows.
+            await self._reader.end(known, ENDING_WITHIN)
+            return RunStop(run=known, status=status, last_error=last_error)
         upstream_run: JsonObject | None = None
         parts: tuple[list[JsonObject], list[JsonObject]] = ([], [])
 

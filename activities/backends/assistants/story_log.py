@@ -10,6 +10,7 @@ from lockstitch.activities.backends.assistants.story import Story
 from lockstitch.activities.messages import RunRef
 from lockstitch.assistants.store import event_log
 from lockstitch.assistants.store.event_log import LoggedEvent, NewEvent
+from lockstitch.errors import WriterFenced
 
 _READ_AT_ONCE = 500
 
@@ -27,7 +28,9 @@ def read_story(connection: Connection, run: RunRef, handled: Container[str]) -> 
 
 
 def begin(connection: Connection, run_id: str, events: Sequence[NewEvent]) -> None:
-    """Add the first events to a log that may not exist yet; nobody has claimed it."""
+    """Add the first events to a log that may not exist yet; raises `WriterFenced` where the run has ended before."""
+    if event_log.is_closed(connection, run_id):
+        raise WriterFenced(run_id)
     if event_log.exists(connection, run_id):
         event_log.append(connection, run_id, events)
     elif events:
