@@ -158,7 +158,7 @@ async def test_of_two_runs_on_one_thread_one_is_accepted_and_the_other_told_of_i
 async def test_a_message_that_meets_a_run_is_on_the_thread_before_it_or_refused(arena):
     async def race(_number):
         thread_id = await arena.new_thread(ASKS)
-        adding = arena.api.messages.create(thread_id, role="user", content="And this?")
+        adding = arena.api.messages.create(thread_id, role="user", content=ASKS)
         message, run = await both(adding, arena.start(thread_id))
         listed = [found.id for found in (await arena.api.messages.list(thread_id)).data]
         if refused(message):
