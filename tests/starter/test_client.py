@@ -297,8 +297,8 @@ async def test_a_stream_of_an_unknown_run_says_so(temporal):
 
 
 async def test_a_server_that_refuses_is_not_asked_again(temporal):
-    async with serve(lambda _: Response(status_code=401), temporal) as starter:
-        with pytest.raises(ServerUnreachable, match="it answered 401") as refused:
+    async with serve(lambda _: Response(status_code=403), temporal) as starter:
+        with pytest.raises(ServerUnreachable, match="it answered 403") as refused:
             await anext(starter.stream("run_1"))
 
     assert one_sentence(refused.value)
