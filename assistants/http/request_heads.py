@@ -63,12 +63,12 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """Take a piece of the target."""
-        self._count(url)
+        self._count(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header."""
-        self._count(name, value)
+        self._count(len(name) + len(value))
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
@@ -86,8 +86,8 @@ class GuardedProtocol(HttpToolsProtocol):
         """Refuse what cannot be read."""
         self._refuse(self._refusal or refusals.not_http())
 
-    def _count(self, *pieces: bytes) -> None:
-        self._bytes_understood += sum(map(len, pieces))
+    def _count(self, read: int) -> None:
+        self._bytes_understood += read
         if self._bytes_understood > MAX_HEAD_BYTES:
             self._refusal = refusals.head_too_large(MAX_HEAD_BYTES)
             raise self._refusal  # the parser stops, and `send_400_response` follows
