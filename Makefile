@@ -16,9 +16,9 @@ demo: $(VENV)/.ready ## Run the main job on the embedded stack and show it
 dev: $(VENV)/.ready ## Start Temporal, a worker and the HTTP server; Ctrl-C ends them
 	$(BIN)/lockstitch dev
 
-# Most tests wait for other processes, so three of them share two cores well.
+# Most tests wait for other processes, so six of them share two cores well.
 test: $(VENV)/.ready ## Run the tests
-	$(BIN)/pytest -n 3 --dist worksteal
+	$(BIN)/pytest -n 6 --dist worksteal
 
 check: $(VENV)/.ready ## Lint, type-check and check who imports whom
 	$(BIN)/ruff check .

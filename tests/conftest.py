@@ -42,7 +42,6 @@ ON_BOTH_DATABASES = (
     "activities/test_event_recorder.py",
     "activities/test_local_turn.py",
     "activities/test_tool_activities.py",
-    "http/test_conformance.py",
     "http/test_end_to_end.py",
     "http/test_projects.py",
     "http/test_runs.py",

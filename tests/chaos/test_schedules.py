@@ -26,7 +26,7 @@ from lockstitch.tests.chaos.world import Outcome, Universe, universe
 # The SDK warns of a cancellation that crosses an activity's end on its way.
 pytestmark = pytest.mark.filterwarnings("ignore:Cannot find activity to cancel:UserWarning")
 
-SHORT = 2
+SHORT = 1
 """Batches of schedules in the default run."""
 
 AT_ONCE = 20
