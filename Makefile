@@ -50,7 +50,7 @@ histories: $(VENV)/.ready ## Record the workflow histories that the replay test 
 lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.txt
-	uv pip compile pyproject.toml --extra embedded --group dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra embedded --extra code-interpreter --extra file-search --group dev --universal --python-version 3.11 \
 		--constraint requirements.txt \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-dev.txt
 

@@ -329,6 +329,21 @@ class FileRefused(LockstitchError):
         self.code = code
 
 
+class SandboxUnavailable(LockstitchError):
+    """Code cannot be confined here, so none is run."""
+
+    def __init__(self, sandbox: str, problem: str, help: str) -> None:  # noqa: A002 - it is one
+        super().__init__(f"The sandbox {sandbox!r} does not work here: {problem}. {help}")
+
+
+class SessionLost(LockstitchError):
+    """A session of the code interpreter is gone, with the state that code had built up; its files are not."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The session was lost: {reason}.")
+        self.reason = reason
+
+
 class WebhookError(LockstitchError):
     """A webhook was not delivered; ``status`` is the HTTP status, None where no answer came."""
 

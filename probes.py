@@ -20,11 +20,14 @@ from lockstitch.telemetry import registry
 Check = Callable[[], Awaitable[object]]
 """Raises a `LockstitchError` where something that the process needs is out of reach."""
 
+Probe = Callable[[Request], Awaitable[Response]]
+"""Answers ``GET`` on a path."""
+
 CHECK_SECONDS = 5.0
 
 
-def probe_routes(checks: Mapping[str, Check]) -> list[Route]:
-    """Return ``/healthz``, ``/readyz`` (503 with reasons unless every check passes) and ``/metrics``."""
+def probes_of(checks: Mapping[str, Check]) -> Mapping[str, Probe]:
+    """Return ``/healthz``, ``/readyz`` (503 with reasons unless every check passes) and ``/metrics``, by path."""
 
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -39,7 +42,7 @@ def probe_routes(checks: Mapping[str, Check]) -> list[Route]:
     async def metrics(_request: Request) -> Response:
         return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
 
-    return [Route("/healthz", live), Route("/readyz", ready), Route("/metrics", metrics)]
+    return {"/healthz": live, "/readyz": ready, "/metrics": metrics}
 
 
 async def _try(check: Check) -> str | None:
@@ -111,4 +114,4 @@ async def serving(
 
 def probe_app(checks: Mapping[str, Check]) -> Starlette:
     """Return an app that serves nothing but probes."""
-    return Starlette(routes=probe_routes(checks))
+    return Starlette(routes=[Route(path, answer) for path, answer in probes_of(checks).items()])

@@ -7,26 +7,19 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import Route
-
 from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
-from lockstitch.assistants.http import errors
+from lockstitch.assistants.http.api import Api
 from lockstitch.assistants.http.assistants import Assistants
-from lockstitch.assistants.http.azure import AzureRoute
-from lockstitch.assistants.http.body_pace import BodyPace
 from lockstitch.assistants.http.decisions import Decisions
-from lockstitch.assistants.http.entrance import BetaCheck, Entrance
 from lockstitch.assistants.http.files import Files
-from lockstitch.assistants.http.headers import AnswerHeaders
-from lockstitch.assistants.http.health import health_routes
+from lockstitch.assistants.http.health import health_operations
 from lockstitch.assistants.http.key_check import KeyCheck
 from lockstitch.assistants.http.keyring import Keyring
 from lockstitch.assistants.http.messages import Messages
-from lockstitch.assistants.http.open_streams import OpenStreams, StreamRelease
+from lockstitch.assistants.http.open_streams import OpenStreams
 from lockstitch.assistants.http.request_heads import guarded_protocol
+from lockstitch.assistants.http.route_table import Operation
 from lockstitch.assistants.http.run_events import RunEvents
 from lockstitch.assistants.http.runs import Runs
 from lockstitch.assistants.http.services import Services
@@ -57,91 +50,77 @@ PATIENCE = timedelta(seconds=30)
 """How long a client may take for the head of a request, and its body beyond what its size takes."""
 
 
-def build_app(services: Services, keyring: Keyring | None = None, *, patience: timedelta = PATIENCE) -> Starlette:
+def build_app(services: Services, keyring: Keyring | None = None, *, patience: timedelta = PATIENCE) -> Api:
     """Return the API; every path answers under ``/v1``, ``/openai`` and the root.
 
     Without a ``keyring`` that says otherwise, keys are asked for as soon as there are any.
     """
-    app = Starlette(
-        routes=_routes(services),
-        middleware=[
-            Middleware(AnswerHeaders),
-            Middleware(Entrance),
-            Middleware(KeyCheck, keyring or Keyring(services.database)),
-            Middleware(BetaCheck),
-            Middleware(StreamRelease, services.streams),
-            Middleware(BodyPace, patience),
-        ],
-        exception_handlers=errors.HANDLERS,
-    )
-    app.router.redirect_slashes = False
-    return app
+    keys = KeyCheck(keyring or Keyring(services.database))
+    return Api(_operations(services), keys, services.streams, patience)
 
 
-def _routes(services: Services) -> list[Route]:
+def _operations(services: Services) -> list[Operation]:
     assistants, threads, messages = Assistants(services), Threads(services), Messages(services)
     runs, steps, files = Runs(services), Steps(services), Files(services)
     events, decisions = RunEvents(services), Decisions(services)
-    get, post, delete = ["GET"], ["POST"], ["DELETE"]
     return [
-        Route(_RUN, runs.retrieve, methods=get),
-        Route(_RUN, runs.modify, methods=post),
-        Route(_RUN + "/cancel", runs.cancel, methods=post),
-        Route(_RUN + "/submit_tool_outputs", runs.submit_tool_outputs, methods=post),
-        Route(_RUN + "/steps", steps.list_page, methods=get),
-        Route(_RUN + "/steps/{step_id}", steps.retrieve, methods=get),
-        Route(_RUN + "/events", events.stream, methods=get),
-        Route("/runs/{run_id}/events", events.stream, methods=get),
-        Route("/threads/runs", runs.create_with_thread, methods=post),
-        Route(_THREAD + "/runs", runs.create, methods=post),
-        Route(_THREAD + "/runs", runs.list_page, methods=get),
-        Route(_THREAD + "/messages", messages.create, methods=post),
-        Route(_THREAD + "/messages", messages.list_page, methods=get),
-        Route(_MESSAGE, messages.retrieve, methods=get),
-        Route(_MESSAGE, messages.modify, methods=post),
-        Route(_MESSAGE, messages.delete, methods=delete),
-        Route("/threads", threads.create, methods=post),
-        AzureRoute("/threads", threads.list_page, methods=get),
-        Route(_THREAD, threads.retrieve, methods=get),
-        Route(_THREAD, threads.modify, methods=post),
-        Route(_THREAD, threads.delete, methods=delete),
-        Route("/assistants", assistants.create, methods=post),
-        Route("/assistants", assistants.list_page, methods=get),
-        Route("/assistants/{assistant_id}", assistants.retrieve, methods=get),
-        Route("/assistants/{assistant_id}", assistants.modify, methods=post),
-        Route("/assistants/{assistant_id}", assistants.delete, methods=delete),
-        Route("/files", files.upload, methods=post),
-        Route("/files", files.list_page, methods=get),
-        Route("/files/{file_id}", files.retrieve, methods=get),
-        Route("/files/{file_id}", files.delete, methods=delete),
-        Route("/files/{file_id}/content", files.content, methods=get),
-        *_vector_store_routes(services),
-        Route("/decisions/{token}", decisions.show, methods=get),
-        Route("/decisions/{token}", decisions.decide, methods=post),
-        *health_routes(services),
+        Operation("GET", _RUN, runs.retrieve),
+        Operation("POST", _RUN, runs.modify),
+        Operation("POST", _RUN + "/cancel", runs.cancel),
+        Operation("POST", _RUN + "/submit_tool_outputs", runs.submit_tool_outputs),
+        Operation("GET", _RUN + "/steps", steps.list_page),
+        Operation("GET", _RUN + "/steps/{step_id}", steps.retrieve),
+        Operation("GET", _RUN + "/events", events.stream),
+        Operation("GET", "/runs/{run_id}/events", events.stream),
+        Operation("POST", "/threads/runs", runs.create_with_thread),
+        Operation("POST", _THREAD + "/runs", runs.create),
+        Operation("GET", _THREAD + "/runs", runs.list_page),
+        Operation("POST", _THREAD + "/messages", messages.create),
+        Operation("GET", _THREAD + "/messages", messages.list_page),
+        Operation("GET", _MESSAGE, messages.retrieve),
+        Operation("POST", _MESSAGE, messages.modify),
+        Operation("DELETE", _MESSAGE, messages.delete),
+        Operation("POST", "/threads", threads.create),
+        Operation("GET", "/threads", threads.list_page, azure_only=True),
+        Operation("GET", _THREAD, threads.retrieve),
+        Operation("POST", _THREAD, threads.modify),
+        Operation("DELETE", _THREAD, threads.delete),
+        Operation("POST", "/assistants", assistants.create),
+        Operation("GET", "/assistants", assistants.list_page),
+        Operation("GET", "/assistants/{assistant_id}", assistants.retrieve),
+        Operation("POST", "/assistants/{assistant_id}", assistants.modify),
+        Operation("DELETE", "/assistants/{assistant_id}", assistants.delete),
+        Operation("POST", "/files", files.upload),
+        Operation("GET", "/files", files.list_page),
+        Operation("GET", "/files/{file_id}", files.retrieve),
+        Operation("DELETE", "/files/{file_id}", files.delete),
+        Operation("GET", "/files/{file_id}/content", files.content),
+        *_vector_store_operations(services),
+        Operation("GET", "/decisions/{token}", decisions.show, needs_key=False),
+        Operation("POST", "/decisions/{token}", decisions.decide, needs_key=False),
+        *health_operations(services),
     ]
 
 
-def _vector_store_routes(services: Services) -> list[Route]:
+def _vector_store_operations(services: Services) -> list[Operation]:
     stores, files, batches = VectorStores(services), VectorStoreFiles(services), VectorStoreBatches(services)
-    get, post, delete = ["GET"], ["POST"], ["DELETE"]
     return [
-        Route("/vector_stores", stores.create, methods=post),
-        Route("/vector_stores", stores.list_page, methods=get),
-        Route(_STORE, stores.retrieve, methods=get),
-        Route(_STORE, stores.modify, methods=post),
-        Route(_STORE, stores.delete, methods=delete),
-        Route(_STORE + "/search", stores.search, methods=post),
-        Route(_STORE + "/files", files.create, methods=post),
-        Route(_STORE + "/files", files.list_page, methods=get),
-        Route(_STORE_FILE, files.retrieve, methods=get),
-        Route(_STORE_FILE, files.modify, methods=post),
-        Route(_STORE_FILE, files.delete, methods=delete),
-        Route(_STORE_FILE + "/content", files.content, methods=get),
-        Route(_STORE + "/file_batches", batches.create, methods=post),
-        Route(_BATCH, batches.retrieve, methods=get),
-        Route(_BATCH + "/cancel", batches.cancel, methods=post),
-        Route(_BATCH + "/files", batches.list_files, methods=get),
+        Operation("POST", "/vector_stores", stores.create),
+        Operation("GET", "/vector_stores", stores.list_page),
+        Operation("GET", _STORE, stores.retrieve),
+        Operation("POST", _STORE, stores.modify),
+        Operation("DELETE", _STORE, stores.delete),
+        Operation("POST", _STORE + "/search", stores.search),
+        Operation("POST", _STORE + "/files", files.create),
+        Operation("GET", _STORE + "/files", files.list_page),
+        Operation("GET", _STORE_FILE, files.retrieve),
+        Operation("POST", _STORE_FILE, files.modify),
+        Operation("DELETE", _STORE_FILE, files.delete),
+        Operation("GET", _STORE_FILE + "/content", files.content),
+        Operation("POST", _STORE + "/file_batches", batches.create),
+        Operation("GET", _BATCH, batches.retrieve),
+        Operation("POST", _BATCH + "/cancel", batches.cancel),
+        Operation("GET", _BATCH + "/files", batches.list_files),
     ]
 
 

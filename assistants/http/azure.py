@@ -2,7 +2,6 @@
 
 from urllib.parse import parse_qs
 
-from starlette.routing import Match, Route
 from starlette.types import Scope
 
 
@@ -10,11 +9,3 @@ def names_api_version(scope: Scope) -> bool:
     """Tell whether a request says which version of Azure's API it means."""
     query: bytes = scope["query_string"]
     return b"api-version" in query and "api-version" in parse_qs(query.decode("latin-1"))
-
-
-class AzureRoute(Route):
-    """A route that is there for requests with an ``api-version`` only."""
-
-    def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Tell whether the route is meant."""
-        return super().matches(scope) if names_api_version(scope) else (Match.NONE, {})

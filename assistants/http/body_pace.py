@@ -2,9 +2,8 @@
 
 import asyncio
 import time
-from datetime import timedelta
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope
 
 from lockstitch.assistants import refusals
 
@@ -13,21 +12,13 @@ SLOWEST_BYTES_PER_SECOND = 1024
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 
 
-class BodyPace:
-    """Refuses bodies that take longer than ``patience`` and what their size takes at the slowest pace.
+def paced(scope: Scope, receive: Receive, patience: float) -> Receive:
+    """Return ``receive`` for a request whose body may take ``patience`` seconds and what its size takes.
 
-    Only the time counts in which the server waits for the client.
+    Where it takes longer, the one that is returned raises `ApiError`. Only the time counts in which the server waits
+    for the client.
     """
-
-    def __init__(self, app: ASGIApp, patience: timedelta) -> None:
-        self._app = app
-        self._patience = patience.total_seconds()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have one request answered."""
-        if scope["type"] == "http" and scope["method"] in _WITH_BODY:
-            receive = _Paced(receive, self._patience)
-        await self._app(scope, receive, send)
+    return _Paced(receive, patience) if scope["method"] in _WITH_BODY else receive
 
 
 class _Paced:

@@ -29,6 +29,11 @@ def introduce(scope: Scope, caller: Caller) -> None:
     scope[_SCOPE_KEY] = caller
 
 
+def caller_in(scope: Scope) -> Caller | None:
+    """Return who makes a request, ``None`` where nobody has looked."""
+    return scope.get(_SCOPE_KEY)
+
+
 def caller_of(request: Request) -> Caller:
     """Return who makes the request; raises `KeyError` where nobody has looked."""
     caller: Caller = request.scope[_SCOPE_KEY]

@@ -1,70 +1,50 @@
 """Asks each request for its key, and counts it against the key's limit."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Scope
 
-from lockstitch import telemetry
 from lockstitch.assistants import refusals
-from lockstitch.assistants.http.answers import error_answer
-from lockstitch.assistants.http.caller import Caller, introduce
-from lockstitch.assistants.http.entrance import path_of
+from lockstitch.assistants.http.caller import Caller, caller_in, introduce
 from lockstitch.assistants.http.keyring import Keyring
-from lockstitch.assistants.http.rate_limits import RateLimits
+from lockstitch.assistants.http.rate_limits import LimitState, RateLimits
 from lockstitch.assistants.http.request_headers import header_values
-from lockstitch.errors import ApiError, StoreUnavailable
 
-_OPEN_PATHS = frozenset({"/healthz", "/readyz", "/metrics"})
-_OPEN_FOLDER = "/decisions/"
-"""Decision links are signed: whoever has one may decide."""
+_SCOPE_KEY = "lockstitch.limit"
 
 
 class KeyCheck:
     """Lets those in who have a key, where keys are asked for."""
 
-    def __init__(self, app: ASGIApp, keyring: Keyring) -> None:
-        self._app = app
+    def __init__(self, keyring: Keyring) -> None:
         self._keyring = keyring
         self._limits = RateLimits()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or have it answered."""
-        if scope["type"] != "http" or _is_open(path_of(scope)):
-            await self._app(scope, receive, send)
-            return
-        try:
-            caller = await self._keyring.caller(_key(scope))
-        except ApiError as error:
-            await error_answer(error)(scope, receive, send)
-        except StoreUnavailable as error:
-            telemetry.log.error("store_unavailable", error=str(error))
-            await error_answer(refusals.store_unavailable())(scope, receive, send)
-        else:
-            introduce(scope, caller)
-            await self._answer(caller, scope, receive, send)
-            await self._keyring.note_use(caller)
+    def __repr__(self) -> str:
+        return f"KeyCheck({self._keyring!r})"
 
-    async def _answer(self, caller: Caller, scope: Scope, receive: Receive, send: Send) -> None:
-        if caller.key_id is None or caller.rate_limit is None:
-            await self._app(scope, receive, send)
-            return
-        state = self._limits.count(caller.key_id, caller.rate_limit)
+    async def admit(self, scope: Scope) -> None:
+        """Take note of who makes a request; raises `ApiError` (401, 429) and `StoreUnavailable`."""
+        caller = await self._keyring.caller(_key(scope))
+        introduce(scope, caller)
+        if caller.key_id is not None and caller.rate_limit is not None:
+            self._count(scope, caller.key_id, caller.rate_limit)
 
-        async def send_with_limits(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(raw=message["headers"]).update(state.headers())
-            await send(message)
-
+    def _count(self, scope: Scope, key_id: str, limit: int) -> None:
+        state = scope[_SCOPE_KEY] = self._limits.count(key_id, limit)
         if state.wait_seconds:
-            refused = refusals.rate_limited(caller.rate_limit, state.wait_seconds)
-            await error_answer(refused)(scope, receive, send_with_limits)
-        else:
-            await self._app(scope, receive, send_with_limits)
+            raise refusals.rate_limited(limit, state.wait_seconds)
 
+    def limit_headers(self, scope: Scope) -> Mapping[str, str]:
+        """Return the headers that tell where the key of a request stands, if it has a limit."""
+        state: LimitState | None = scope.get(_SCOPE_KEY)
+        return {} if state is None else state.headers()
 
-def _is_open(path: str) -> bool:
-    return path in _OPEN_PATHS or path.startswith(_OPEN_FOLDER)
+    async def note_use(self, scope: Scope) -> None:
+        """Take note that the key of a request is used, if it has one."""
+        caller: Caller | None = caller_in(scope)
+        if caller is not None and caller.key_id is not None:
+            await self._keyring.note_use(caller)
 
 
 def _key(scope: Scope) -> str | None:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from starlette.requests import Request
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.http.caller import caller_of
@@ -33,24 +33,9 @@ class OpenStreams:
         request.scope[_SCOPE_KEY] = key_id
 
     def release(self, scope: Scope) -> None:
-        """Give back what the request had, if anything."""
+        """Give back what a request had, if anything: it is answered, or its client is gone."""
         if _SCOPE_KEY in scope:
             key_id = scope.pop(_SCOPE_KEY)
             self._by_key[key_id] -= 1
             if not self._by_key[key_id]:
                 del self._by_key[key_id]
-
-
-class StreamRelease:
-    """Gives streams back once their request is answered, or its client is gone."""
-
-    def __init__(self, app: ASGIApp, streams: OpenStreams) -> None:
-        self._app = app
-        self._streams = streams
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Have one request answered."""
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._streams.release(scope)

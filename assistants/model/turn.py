@@ -67,6 +67,16 @@ class NamedFunction:
 
 
 @dataclass(frozen=True, slots=True)
+class DataFile:
+    """A file that code can read in this run."""
+
+    path: str
+    """Where code finds it: ``/mnt/data/sales.csv``."""
+    size: int
+    """In bytes."""
+
+
+@dataclass(frozen=True, slots=True)
 class ModelTurn:
     """Everything that one turn of a model needs.
 
@@ -88,6 +98,8 @@ class ModelTurn:
     max_completion_tokens: int | None = None
     reasoning_effort: str | None = None
     response_format: str | dict[str, Any] = "auto"
+    data_files: tuple[DataFile, ...] = ()
+    """What the code interpreter has; the instructions say it in words too."""
 
     @property
     def tool_choice_now(self) -> Literal["auto", "none", "required"] | NamedFunction:

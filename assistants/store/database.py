@@ -5,8 +5,8 @@ door: SQLite in `sqlite`, PostgreSQL in `postgresql`.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Callable, Collection
+from contextlib import aclosing
 from datetime import timedelta
 from typing import Protocol, Self, TypeVar
 
@@ -110,16 +110,22 @@ class Database:
         again from its beginning where others were in its way. ``long`` says that it takes more than a few
         milliseconds, so that the event loop must not wait for it.
         """
-        with self._translated_errors():
+        try:
             return await self._driver.write(unit, long=long)
+        except IntegrityError:
+            raise
+        except self._driver.errors as error:
+            raise self._unavailable(error) from error
 
     async def read(self, unit: Callable[[Connection], T], *, one_query: bool = False, long: bool = False) -> T:
         """Run ``unit``, which only reads, on one snapshot of the database; ``long`` is as in `write`.
 
         ``one_query`` says that it is a single query, or several that need not agree: the database answers sooner then.
         """
-        with self._translated_errors():
+        try:
             return await self._driver.read(unit, one_query=one_query, long=long)
+        except self._driver.errors as error:
+            raise self._unavailable(error) from error
 
     async def check(self) -> None:
         """Raise `StoreUnavailable` unless the database answers."""
@@ -130,19 +136,15 @@ class Database:
 
         While ``watched`` is not set, nobody wants to know. Raises `StoreUnavailable` when it was interrupted.
         """
-        with self._translated_errors():
+        try:
             async with aclosing(self._driver.appends(watched)) as appends:
                 async for run_ids in appends:
                     yield run_ids
-
-    @contextmanager
-    def _translated_errors(self) -> Iterator[None]:
-        try:
-            yield
-        except IntegrityError:
-            raise
         except self._driver.errors as error:
-            raise StoreUnavailable(self._shown, self._driver.reason(error)) from error
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: Exception) -> StoreUnavailable:
+        return StoreUnavailable(self._shown, self._driver.reason(error))
 
 
 def _driver(url: URL, patience: timedelta, connections: int) -> Driver:

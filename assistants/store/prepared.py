@@ -11,10 +11,11 @@ from functools import cache, cached_property
 from typing import Any
 
 from pydantic_core import from_json, to_json
-from sqlalchemy import Connection, Dialect
+from sqlalchemy import JSON, Connection, Dialect
 from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
 
 Row = Mapping[str, Any]
 _Convert = Callable[[Any], Any]
@@ -56,7 +57,8 @@ class Prepared:
     def one(self, connection: Connection, values: Row) -> Row | None:
         """Carry the statement out and return the one row, ``None`` where there is none."""
         # Read to the end: a statement that changes something and returns it is not carried out before.
-        return next(iter(self._for(connection).rows(connection, values)), None)
+        found = self._for(connection).rows(connection, values)
+        return found[0] if found else None
 
     def value(self, connection: Connection, values: Row) -> Any:
         """Carry the statement out and return the first column of the first row, ``None`` where there is none."""
@@ -95,7 +97,7 @@ class _Compiled:
         self._dialect = dialect
         self._compiled: SQLCompiler = statement.compile(dialect=dialect, column_keys=columns)
         self._text = str(self._compiled)
-        self._read: tuple[tuple[str, _Convert], ...] | None = None
+        self._read: tuple[tuple[int, _Convert], ...] = ()
 
     def execute(self, connection: Connection, values: Row) -> Any:
         """Carry the statement out and return the driver's cursor."""
@@ -121,19 +123,17 @@ class _Compiled:
         return [self._row(cursor, row) for row in cursor.fetchall()]
 
     def _row(self, cursor: Any, row: Iterable[Any]) -> Row:
-        made = dict(zip(self._keys, row, strict=True))
-        for key, convert in self._converts(cursor):
-            made[key] = convert(made[key])
-        return made
+        values = list(row)
+        for position, convert in self._read or self._conversions(cursor):
+            if (value := values[position]) is not None:
+                values[position] = convert(value)
+        return dict(zip(self._keys, values, strict=True))
 
-    def _converts(self, cursor: Any) -> tuple[tuple[str, _Convert], ...]:
-        if self._read is None:
-            types = zip(self._statement.exported_columns, cursor.description, strict=True)
-            converts = {
-                column.key: column.type.dialect_impl(self._dialect).result_processor(self._dialect, described[1])
-                for column, described in types
-            }
-            self._read = tuple((key, convert) for key, convert in converts.items() if convert)
+    def _conversions(self, cursor: Any) -> tuple[tuple[int, _Convert], ...]:
+        """Return the columns that have to be converted on their way, by position."""
+        types = zip(self._statement.exported_columns, cursor.description, strict=True)
+        converts = [_convert(column.type, self._dialect, described[1]) for column, described in types]
+        self._read = tuple((position, convert) for position, convert in enumerate(converts) if convert)
         return self._read
 
     def _parameters(self, values: Row) -> list[Any]:
@@ -164,6 +164,12 @@ class _Compiled:
     @cached_property
     def _keys(self) -> tuple[str, ...]:
         return tuple(column.key for column in self._statement.exported_columns)
+
+
+def _convert(kind: TypeEngine[Any], dialect: Dialect, driver_type: Any) -> _Convert | None:
+    convert = kind.dialect_impl(dialect).result_processor(dialect, driver_type)
+    # SQLAlchemy's own for JSON are three functions around this one.
+    return from_json if convert and isinstance(kind, JSON) else convert
 
 
 def _driver(connection: Connection) -> Any:

@@ -1,0 +1,1 @@
+"""Running code that nobody has read: confined, limited, and never without confinement."""
