@@ -2,7 +2,6 @@
 
 import pytest
 from sqlalchemy import text
-from starlette.routing import Route
 
 from lockstitch.assistants.http.app import build_app
 
