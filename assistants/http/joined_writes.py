@@ -3,7 +3,6 @@
 import asyncio
 from typing import Any
 
-
 MOST_BYTES = 16 * 1024
 """What is larger is sent at once, so that whoever writes without a pause learns when the client does not keep up."""
 
