@@ -13,6 +13,7 @@ from lockstitch.activities.backends.base import Patience, Progress
 from lockstitch.activities.backends.conversation import read_turn
 from lockstitch.activities.backends.inline_text import clip
 from lockstitch.activities.backends.local_turn import TurnWriter
+from lockstitch.activities.backends.made_so_far import MadeSoFar, read_made
 from lockstitch.activities.backends.metered import metered_turn
 from lockstitch.activities.backends.truncation import fit, prompt_tokens, surely_fits
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
@@ -69,14 +70,14 @@ class LocalBackend:
         next_turn = await self._database.read(lambda connection: _next_turn(connection, run.run_id, turn))
         if next_turn is None:
             return
-        row, broken, request = next_turn
+        row, broken, request, made = next_turn
         if time.time() >= row["expires_at"] + 1:  # accepted, and then nobody was there to begin it
             await self._database.write(lambda connection: _end(connection, run, "expired", None))
             return
         request, fits = await self._fitted(row, request)
         taken = {call.call_id for tool_round in request.rounds for call in tool_round.calls}
         handled = RunHandlers(row, self._handled)
-        writer = TurnWriter(row, turn, handled=handled, taken=taken, broken=broken)
+        writer = TurnWriter(row, turn, handled=handled, taken=taken, broken=broken, made=made)
         yield writer.begin
         if request.max_completion_tokens == 0 or not fits:
             yield writer.out_of_tokens
@@ -128,14 +129,17 @@ class LocalBackend:
         return await self._database.read(lambda connection: runs.find(connection, run_id))
 
 
-def _next_turn(connection: Connection, run_id: str, turn: int) -> tuple[Row, list[Row], ModelTurn] | None:
-    """Return the run, the steps that a broken attempt left open, and the turn; ``None`` where there is none to take."""
+def _next_turn(connection: Connection, run_id: str, turn: int) -> tuple[Row, list[Row], ModelTurn, MadeSoFar] | None:
+    """Return the run, the steps that a broken attempt left open, the turn, and what the run's tools gave so far.
+
+    ``None`` where there is no turn to take.
+    """
     row = runs.find(connection, run_id)
     if row is None or row["turns"] >= turn or row["status"] not in ("queued", "in_progress"):
         return None
     run_steps = steps.of_run(connection, run_id)
     broken = [step for step in run_steps if step["status"] == "in_progress"]
-    return row, broken, read_turn(connection, row, run_steps)
+    return row, broken, read_turn(connection, row, run_steps), read_made(connection, row, run_steps)
 
 
 def _end(connection: Connection, run: RunRef, status: RunStatus, last_error: LastError | None) -> None:
