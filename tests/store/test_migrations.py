@@ -20,7 +20,7 @@ from lockstitch.assistants.store.migrations.versions import (
     v0004_projects_and_keys,
     v0005_vector_stores,
     v0006_wide_columns,
-    v0007_built_in_tools,
+    v0008_built_in_tools,
 )
 from lockstitch.assistants.store.schema import metadata
 from lockstitch.errors import StoreUnavailable
@@ -84,7 +84,7 @@ async def test_upgrading_twice_changes_nothing(database):
 async def test_downgrading_takes_every_table_away(database):
     def downgrade(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
-            v0007_built_in_tools.downgrade()
+            v0008_built_in_tools.downgrade()
             v0006_wide_columns.downgrade()
             v0005_vector_stores.downgrade()
             v0004_projects_and_keys.downgrade()
