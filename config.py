@@ -9,6 +9,7 @@ from lockstitch.errors import SettingsInvalid
 
 ModelChoice = Literal["auto", "openai", "offline"]
 ModelApi = Literal["auto", "responses", "chat"]
+EmbedderChoice = Literal["none", "minilm", "static", "endpoint"]
 OPENAI_URL = "https://api.openai.com/v1"
 LogFormat = Literal["console", "json"]
 
@@ -123,6 +124,32 @@ class Config:
     model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
     openai_api_key: str = _secret("OPENAI_API_KEY", "The key of the model endpoint.")
     openai_base_url: str = _setting("OPENAI_BASE_URL", OPENAI_URL, "The model endpoint.")
+    embedder: EmbedderChoice = _setting(
+        "LOCKSTITCH_EMBEDDER",
+        "none",
+        "What turns the text of vector stores into vectors, the same for every process: a small model that runs "
+        "anywhere, static vectors, or an endpoint; none searches by words alone.",
+        ("none", "minilm", "static", "endpoint"),
+    )
+    embeddings_url: str = _setting(
+        "LOCKSTITCH_EMBEDDINGS_URL", OPENAI_URL, "The endpoint of the embedder endpoint: its URL without /embeddings."
+    )
+    embeddings_api_key: str = _secret("LOCKSTITCH_EMBEDDINGS_API_KEY", "The key of that endpoint.")
+    embeddings_model: str = _setting(
+        "LOCKSTITCH_EMBEDDINGS_MODEL", "text-embedding-3-small", "The model that it is asked for."
+    )
+    embeddings_dimensions: int = _setting(
+        "LOCKSTITCH_EMBEDDINGS_DIMENSIONS",
+        0,
+        "How long its vectors shall be, where the model can make shorter ones. 0: as they come.",
+        numbers=(0, 16_000),
+    )
+    embeddings_timeout: timedelta = _setting(
+        "LOCKSTITCH_EMBEDDINGS_TIMEOUT_SECONDS",
+        timedelta(seconds=60),
+        "How many seconds the endpoint may take for up to 32 texts before they are tried again.",
+        numbers=(1, LARGEST_NUMBER),
+    )
     assistants_url: str = _setting(
         "LOCKSTITCH_ASSISTANTS_URL",
         "",

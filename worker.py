@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
@@ -34,9 +34,11 @@ from lockstitch.activities.runs import RunActivities
 from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
 from lockstitch.assistants.ingestion.parsing import TextParser
 from lockstitch.assistants.model.turn import Model
 from lockstitch.assistants.open_runs import counting_open_runs
+from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
 from lockstitch.probes import listen, probe_app, serving
@@ -88,6 +90,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         stack.callback(listener.close)
         database = await stack.enter_async_context(_database(config))
         model = await stack.enter_async_context(open_model(config))
+        semantics = await stack.enter_async_context(_semantics(config, database))
         client = await connect_temporal(
             config.temporal_address, config.temporal_namespace, telemetry.buffering_runtime()
         )
@@ -100,9 +103,15 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         checks = {"temporal": lambda: starter.count("queued"), "database": database.check}
         await stack.enter_async_context(serving(probe_app(checks), listener))
         remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
-        for worker in build_workers(client, config, database, model, tools, remote=remote):
+        for worker in build_workers(client, config, database, model, tools, remote=remote, semantics=semantics):
             await stack.enter_async_context(worker)
-        telemetry.log.info("worker_started", task_queue=config.task_queue, model=model.name, tools=list(tools))
+        telemetry.log.info(
+            "worker_started",
+            task_queue=config.task_queue,
+            model=model.name,
+            embedder=config.embedder,
+            tools=list(tools),
+        )
         await stop.wait()
         telemetry.log.info("worker_stopping", grace_seconds=config.shutdown_grace.total_seconds())
 
@@ -120,11 +129,13 @@ def build_workers(
     tools: ToolRegistry,
     *,
     remote: Sequence[Backend] = (),
+    semantics: Semantics | None = None,
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
     """Return the worker of runs, that of files, and one more for each task queue that a tool asks for.
 
-    ``remote`` are the backends beside the one whose runs are our own.
+    ``remote`` are the backends beside the one whose runs are our own; without ``semantics`` files are found by words
+    alone.
     """
     local = LocalBackend(database, model, tools, config.model_context_tokens or None)
     backends = {backend.name: backend for backend in (local, *remote)}
@@ -137,7 +148,7 @@ def build_workers(
     chores = HousekeepingActivities(database, starter).do_chores
     activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, chores, *calls]
     workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, Housekeeping]
-    ingestion = IngestionActivities(database, TextParser()).activities()
+    ingestion = IngestionActivities(database, TextParser(), semantics).activities()
     few = min(FILES_AT_A_TIME, config.max_concurrent_activities)
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [
@@ -214,6 +225,17 @@ def build_worker(
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
     )
+
+
+def _semantics(config: Config, database: Database) -> AbstractAsyncContextManager[Semantics | None]:
+    endpoint = EmbeddingsEndpoint(
+        config.embeddings_url,
+        config.embeddings_api_key,
+        config.embeddings_model,
+        config.embeddings_dimensions,
+        config.embeddings_timeout,
+    )
+    return open_semantics(database, config.embedder, endpoint, upgrades=config.database_auto_upgrade)
 
 
 def _database(config: Config) -> Database:

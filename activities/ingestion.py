@@ -1,7 +1,7 @@
-"""Ingest files of vector stores: read, parse, divide, store."""
+"""Ingest files of vector stores: read, parse, divide, embed, store."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -10,13 +10,16 @@ from temporalio import activity
 
 from lockstitch import telemetry
 from lockstitch.activities.heartbeats import heartbeats
+from lockstitch.activities.upstream_errors import EMBEDDINGS_ENDPOINT, raise_for_temporal, translate
+from lockstitch.assistants.embedding.embedder import Vectors
 from lockstitch.assistants.ingestion.chunking import chunks_of
 from lockstitch.assistants.ingestion.parsing import MAX_BYTES, FileParser
+from lockstitch.assistants.search.semantics import Semantics
 from lockstitch.assistants.store import files, vector_store_files
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.rows import Row
 from lockstitch.assistants.store.vector_store_files import MAX_ATTEMPTS, Chunk
-from lockstitch.errors import ApiError, FileRefused, StoreUnavailable
+from lockstitch.errors import ApiError, EmbedderUnavailable, FileRefused, StoreUnavailable
 
 FILES_AT_ONCE = 25
 """Files that one activity ingests before it lets the workflow look: so a batch of thousands keeps a small history."""
@@ -38,11 +41,12 @@ class IngestedSlice(BaseModel):
 
 
 class IngestionActivities:
-    """Ingests files; ``parser`` reads them."""
+    """Ingests files: ``parser`` reads them, and ``semantics``, where there are any, find them by their meaning."""
 
-    def __init__(self, database: Database, parser: FileParser) -> None:
+    def __init__(self, database: Database, parser: FileParser, semantics: Semantics | None = None) -> None:
         self._database = database
         self._parser = parser
+        self._semantics = semantics
 
     def activities(self) -> list[Callable[..., Any]]:
         """Return what a worker of the queue of files registers."""
@@ -70,11 +74,14 @@ class IngestionActivities:
         log = telemetry.log.bind(vector_store_id=file["vector_store_id"], file_id=file["id"])
         try:
             chunks = await self._chunks(file)
+            vectors = await self._vectors([chunk.text for chunk in chunks])
         except FileRefused as error:
             await self._fail(file, error.code, str(error))
             log.info("file_refused", code=error.code, error=str(error))
         except StoreUnavailable:
             raise
+        except EmbedderUnavailable as error:
+            await self._embedder_unavailable(file, error)
         except ApiError:  # the file was deleted meanwhile, and its row with it
             log.info("file_gone")
         except Exception as error:
@@ -82,10 +89,36 @@ class IngestionActivities:
             if file["attempts"] >= MAX_ATTEMPTS:
                 await self._fail(file, "server_error", f"The file could not be processed: {type(error).__name__}.")
         else:
-            wanted = await self._database.write(
+            wanted = await self._complete(file, chunks, vectors)
+            log.info("file_ingested" if wanted else "file_not_wanted", chunks=len(chunks))
+
+    async def _embedder_unavailable(self, file: Row, error: EmbedderUnavailable) -> None:
+        """Let Temporal try again what may succeed another time, which is not the file's fault; else fail the file."""
+        upstream = translate(error.cause, EMBEDDINGS_ENDPOINT)
+        if upstream.retryable:
+            await self._database.write(lambda connection: vector_store_files.put_back(connection, file))
+            raise_for_temporal(upstream)
+        await self._fail(file, "server_error", str(upstream))
+        telemetry.log.warning("file_not_embedded", file_id=file["id"], error=str(upstream))
+
+    async def _complete(self, file: Row, chunks: Sequence[Chunk], vectors: Vectors | None) -> bool:
+        """Store a file's text and vectors, both or neither; ``False`` where the file is not wanted any more."""
+        semantics = self._semantics
+        if semantics is None or vectors is None:
+            return await self._database.write(
                 lambda connection: vector_store_files.complete(connection, file, chunks), long=True
             )
-            log.info("file_ingested" if wanted else "file_not_wanted", chunks=len(chunks))
+
+        def store(connection: Connection) -> bool:
+            wanted = vector_store_files.complete(connection, file, chunks, semantics.embedder.name)
+            if wanted:
+                semantics.put(connection, file, vectors)
+            return wanted
+
+        return await self._database.write(store, long=True)
+
+    async def _vectors(self, texts: Sequence[str]) -> Vectors | None:
+        return None if self._semantics is None else await self._semantics.embedder.embed_passages(texts)
 
     async def _chunks(self, file: Row) -> list[Chunk]:
         uploaded = await self._database.read(lambda connection: files.get(connection, file["id"]))

@@ -386,6 +386,16 @@ def store_unavailable() -> ApiError:
     )
 
 
+def embedder_unavailable() -> ApiError:
+    """What turns queries into vectors is out of reach; trying again may help."""
+    return ApiError(
+        "The server is currently unable to reach the model that its vector stores are searched with. Please try again "
+        "later.",
+        status=503,
+        type="server_error",
+    )
+
+
 def server_stopping() -> ApiError:
     """A stream ends because its server does; the run goes on."""
     return ApiError(

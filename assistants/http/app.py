@@ -5,11 +5,12 @@ import gc
 import ipaddress
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
 from lockstitch.assistants.http.api import Api
 from lockstitch.assistants.http.assistants import Assistants
 from lockstitch.assistants.http.decisions import Decisions
@@ -30,6 +31,8 @@ from lockstitch.assistants.http.vector_store_batches import VectorStoreBatches
 from lockstitch.assistants.http.vector_store_files import VectorStoreFiles
 from lockstitch.assistants.http.vector_stores import VectorStores
 from lockstitch.assistants.open_runs import counting_open_runs
+from lockstitch.assistants.search.query import Search
+from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store import keys
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
@@ -138,7 +141,19 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
         )
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
         streams = OpenStreams(most=config.max_streams, most_per_key=config.max_streams_per_key)
-        yield Services(database, feed, delivery, starter, _decision_links(config), streams)
+        semantics = await stack.enter_async_context(_semantics(config, database))
+        yield Services(database, feed, delivery, starter, _decision_links(config), streams, Search(semantics))
+
+
+def _semantics(config: Config, database: Database) -> AbstractAsyncContextManager[Semantics | None]:
+    endpoint = EmbeddingsEndpoint(
+        config.embeddings_url,
+        config.embeddings_api_key,
+        config.embeddings_model,
+        config.embeddings_dimensions,
+        config.embeddings_timeout,
+    )
+    return open_semantics(database, config.embedder, endpoint, upgrades=config.database_auto_upgrade)
 
 
 def _database(config: Config) -> Database:

@@ -382,6 +382,8 @@ vector_store_files = Table(
     Column("usage_bytes", BigInteger, nullable=False),
     Column("chunk_count", Integer, nullable=False),
     Column("word_count", Integer, nullable=False),
+    # What made the vectors of its chunks; null: they have none.
+    Column("embedder", Text),
     Index(None, "vector_store_id", "id", unique=True),
     Index(None, "vector_store_id", "status"),
     Index(None, "ingestion_id", "status", "seq"),
@@ -393,8 +395,8 @@ vector_store_files = Table(
     ),
 )
 
-# The text of the files, as it is searched. The words have an index that each kind of database makes in its own way:
-# see lexical_index.py.
+# The text of the files, as it is searched. The words have an index that each kind of database makes in its own way, and
+# the vectors a table: see lexical_index.py and vector_index.py.
 vector_store_chunks = Table(
     "vector_store_chunks",
     metadata,

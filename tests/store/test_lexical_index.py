@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lockstitch.assistants.search.query import Query, search
+from lockstitch.assistants.search.query import Query, Search
 from lockstitch.assistants.search.words import words_of
 from lockstitch.assistants.store import files, vector_store_files, vector_stores
 from lockstitch.assistants.store.lexical_index import index_of
@@ -37,7 +37,7 @@ def found(store):
     """Search and return the names of the files."""
 
     async def look(vector_store, *texts, **options):
-        results = await store.read(search, vector_store, Query(texts, **options))
+        results = await Search().search(store.database, [vector_store], Query(texts, **options))
         return [result.filename for result in results]
 
     return look
@@ -88,11 +88,11 @@ async def test_the_index_forgets_what_is_deleted_in_every_way(store, fill, found
 
 async def test_a_score_does_not_depend_on_what_others_keep(store, fill):
     vector_store = await fill(a="Apples are red", b="Bananas are yellow")
-    before = await store.read(search, vector_store, Query(["red apples"]))
+    before = await Search().search(store.database, [vector_store], Query(["red apples"]))
     for _ in range(3):
         await fill(x="red red red", y="apple apple", z="red apples")
 
-    assert await store.read(search, vector_store, Query(["red apples"])) == before
+    assert await Search().search(store.database, [vector_store], Query(["red apples"])) == before
 
 
 async def test_equals_come_in_the_order_in_which_they_were_added(fill, found):

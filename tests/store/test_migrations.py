@@ -20,6 +20,7 @@ from lockstitch.assistants.store.migrations.versions import (
     v0004_projects_and_keys,
     v0005_vector_stores,
     v0006_wide_columns,
+    v0007_vectors,
     v0008_built_in_tools,
 )
 from lockstitch.assistants.store.schema import metadata
@@ -40,8 +41,8 @@ asyncio.run(main())
 
 
 def is_ours(_object: object, name: str, *_rest: object) -> bool:
-    """The index of words is one that SQLAlchemy does not know: on SQLite, tables of its own."""
-    return not name.startswith(("vector_store_words", "ix_vector_store_chunks_words"))
+    """The indexes of words and vectors are of kinds that SQLAlchemy does not know: on SQLite, tables of their own."""
+    return not name.startswith(("vector_store_words", "ix_vector_store_chunks_words", "vector_store_vectors"))
 
 
 def differences(connection: Connection) -> list[object]:
@@ -85,6 +86,7 @@ async def test_downgrading_takes_every_table_away(database):
     def downgrade(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
             v0008_built_in_tools.downgrade()
+            v0007_vectors.downgrade()
             v0006_wide_columns.downgrade()
             v0005_vector_stores.downgrade()
             v0004_projects_and_keys.downgrade()
