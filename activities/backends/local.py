@@ -20,7 +20,7 @@ from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, R
 from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.model.context_windows import context_window
 from lockstitch.assistants.model.turn import Model, ModelTurn
-from lockstitch.assistants.store import assistants, event_log, runs, steps, threads, tool_calls
+from lockstitch.assistants.store import assistants, code_sessions, event_log, runs, steps, threads, tool_calls
 from lockstitch.assistants.store.answerers import RunHandlers
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
@@ -230,16 +230,21 @@ def _stop(connection: Connection, run: RunRef, handled: Container[str]) -> RunSt
 def _open_round(connection: Connection, run: Row, handled: RunHandlers) -> list[RequestedCall]:
     open_steps = [step["id"] for step in steps.open_steps(connection, run["id"]) if step["type"] == "tool_calls"]
     found = tool_calls.of_steps(connection, open_steps)
-    return [
-        RequestedCall(
-            call_id=call["call_id"],
-            name=call["name"],
-            outcome=call["outcome"],
-            client_answers=handled.is_for_client(call["name"]),
-        )
-        for step_id in open_steps
-        for call in found[step_id]
-    ]
+    calls = [call for step_id in open_steps for call in found[step_id]]
+    runs_code = any(call["type"] == "code_interpreter" for call in calls)
+    session_queue = code_sessions.queue_of(connection, run["thread_id"]) if runs_code else None
+    return [_requested(call, handled, session_queue) for call in calls]
+
+
+def _requested(call: Row, handled: RunHandlers, session_queue: str | None) -> RequestedCall:
+    requested = RequestedCall(call_id=call["call_id"], name=call["name"], outcome=call["outcome"])
+    if call["type"] == "function":
+        requested.client_answers = handled.is_for_client(call["name"])
+    else:
+        requested.built_in = call["type"]
+    if call["type"] == "code_interpreter":
+        requested.session_queue = session_queue
+    return requested
 
 
 def _usage(usage: dict[str, Any]) -> Usage:

@@ -48,7 +48,7 @@ class TurnWriter:
         self._handled = handled
         self._broken = broken
         self._made = made or MadeSoFar()
-        self._text = AnnotatedText(made.sources)
+        self._text = AnnotatedText(self._made.sources)
         self._text_is_told = False
         self._images: list[str] = []
         self._message: dict[str, Any] | None = None
