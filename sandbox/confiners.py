@@ -65,7 +65,7 @@ class UnderSandlock:
             max_memory=int(confinement.memory * _SPARE),
             max_processes=confinement.processes,
             no_coredump=True,
-            name="sandbox",
+            name=f"session-{os.getpid()}",  # two of one name cannot be there at a time
         ).popen(list(confinement.command))
         self._pid = self._process.pid
 

@@ -2,8 +2,9 @@
 
 A program of its own, of the standard library only: it is copied into the sandbox and started there. Standard input is a
 socket to the session outside, over which frames go both ways: a letter, the length of the payload in four bytes, and
-the payload. Inwards ``X`` is code to run; outwards ``V`` is a value, ``P`` a picture, ``E`` an error and ``D`` the end
-of a run. What code prints goes to standard output and standard error, which are pipes to the session.
+the payload. Inwards ``X`` is a token and code to run; outwards ``V`` is a value, ``P`` a picture, ``E`` an error and
+``D``, with the token, the end of a run. What code prints goes to standard output and standard error, which are pipes to
+the session.
 
 Nothing here protects anybody: code that runs beside it can do to it whatever it likes. The session outside knows that.
 """
@@ -31,6 +32,7 @@ NAME = "lockstitch_kernel"
 """Under which it is a module inside, so that matplotlib finds it as its backend; the session names the file so."""
 
 HEADER = struct.Struct(">cI")
+TOKEN_SIZE = 16
 _INTERRUPT = {signal.SIGINT}
 
 
@@ -283,11 +285,11 @@ def main() -> None:
     channel.send(b"D", b"")
     while True:
         try:
-            code = channel.receive()
+            content = channel.receive()
         except EOFError:
             return
-        kernel.run(code.decode())
-        channel.send(b"D", b"")
+        kernel.run(content[TOKEN_SIZE:].decode())
+        channel.send(b"D", content[:TOKEN_SIZE])
 
 
 def _take_standard_input() -> int:

@@ -1,6 +1,8 @@
 """A session as the worker has it: runs code in a kernel that a warden watches, within limits of time."""
 
 import asyncio
+import secrets
+import shutil
 import signal
 import socket
 import tempfile
@@ -11,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from lockstitch.errors import SandboxUnavailable, SessionLost
-from lockstitch.sandbox.kernel import HEADER
+from lockstitch.sandbox.kernel import HEADER, TOKEN_SIZE
 from lockstitch.sandbox.kernel_start import start_warden
 from lockstitch.sandbox.layout import Layout, lay_out
 from lockstitch.sandbox.port import Changes, Limits, Printed, Raised, RunEvent, Stopped
@@ -43,21 +45,37 @@ class KernelSession:
 
     def __repr__(self) -> str:
         state = "lost" if self._lost else "running" if self._running else "ready"
-        return f"KernelSession({state}, warden={self._warden.pid})"
+        return f"KernelSession({state}, warden={self.warden})"
 
     @classmethod
     async def open(
         cls, sandbox: str, python: PythonInstallation, limits: Limits, imports: tuple[str, ...]
     ) -> "KernelSession":
         """Start a session and wait until its kernel is ready; raises `SandboxUnavailable`."""
-        layout = await asyncio.to_thread(lay_out, Path(tempfile.mkdtemp(prefix="lockstitch-session-")), python)
-        session = cls(limits, layout, *await start_warden(sandbox, layout, python, limits, imports))
+        folder = Path(tempfile.mkdtemp(prefix="lockstitch-session-"))
+        try:
+            layout = lay_out(folder, python)
+            warden, wires = await start_warden(sandbox, layout, python, limits, imports)
+        except BaseException:
+            shutil.rmtree(folder)  # from here on it is the warden's to delete
+            raise
+        session = cls(limits, layout, warden, wires)
         try:
             await session._become_ready(sandbox)
         except BaseException:
             await session.aclose()
             raise
         return session
+
+    @property
+    def warden(self) -> int:
+        """The process of the warden, below which are all of the session's."""
+        return self._warden.pid
+
+    @property
+    def folder(self) -> Path:
+        """Where the session's files are on this machine, until it ends."""
+        return Path(self._layout.folder)
 
     @property
     def is_lost(self) -> bool:
@@ -97,8 +115,9 @@ class KernelSession:
         ended = False
         try:
             self._tell_warden("b")
-            self._wires.listen(self.limits.output)
-            await self._send(HEADER.pack(b"X", len(content)) + content)
+            token = secrets.token_bytes(TOKEN_SIZE)
+            self._wires.listen(self.limits.output, token)
+            await self._send(HEADER.pack(b"X", TOKEN_SIZE + len(content)) + token + content)
             async for event in self._events():
                 yield event
             ended = True

@@ -52,6 +52,7 @@ class Wires:
         self._lines = b""
         self._received = bytearray()
         self._received_in_run = 0
+        self._token = b""
         self._text_left = 0
         self._listening = False
         self._open = True
@@ -59,9 +60,13 @@ class Wires:
         control.setblocking(False)
         asyncio.get_running_loop().add_reader(control.fileno(), self._hear_warden)
 
-    def listen(self, longest_text: int) -> None:
-        """Begin to listen to a run: what was said before belongs to none, and is thrown away."""
+    def listen(self, longest_text: int, token: bytes = b"") -> None:
+        """Begin to listen to a run, which ends with its token; what was said before belongs to none.
+
+        Code that tells of an end before it comes tells of a second one in the next run, and is caught at that.
+        """
         self._throw_away()
+        self._token = token
         self._received.clear()
         self._received_in_run = 0
         self._text_left = longest_text
@@ -143,7 +148,7 @@ class Wires:
                 return
             payload = bytes(self._received[HEADER.size : HEADER.size + size])
             del self._received[: HEADER.size + size]
-            event = _event(kind, payload)
+            event = _event(kind, payload, self._token)
             self.drain()  # what was printed before it comes before it
             self.happened.put_nowait(event)
             if isinstance(event, RunEnded):
@@ -175,10 +180,10 @@ class Wires:
                     break
 
 
-def _event(kind: bytes, payload: bytes) -> RunEvent | RunEnded:
+def _event(kind: bytes, payload: bytes, token: bytes) -> RunEvent | RunEnded:
     """Read a frame; raises `ValueError`, `TypeError` or `KeyError` for one that no kernel sends."""
     match kind:
-        case b"D":
+        case b"D" if payload == token:
             return RunEnded()
         case b"V":
             return Value(payload.decode())
@@ -191,7 +196,7 @@ def _event(kind: bytes, payload: bytes) -> RunEvent | RunEnded:
                 raise TypeError("an error is told in texts")
             return Raised(name, message, traceback)
         case _:
-            raise ValueError(f"there are no frames {kind!r}")
+            raise ValueError(f"no kernel sends such a frame {kind!r}")
 
 
 def _read(descriptor: int) -> bytes | None:
