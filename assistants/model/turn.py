@@ -102,6 +102,15 @@ class ModelTurn:
     """What the code interpreter has; the instructions say it in words too."""
 
     @property
+    def last_user_text(self) -> str:
+        """What the user said last; empty where the user said nothing."""
+        return next((message.text for message in reversed(self.messages) if message.role == "user"), "")
+
+    def outputs_of(self, name: str) -> tuple[str, ...]:
+        """The outputs that the run's calls of one function got so far, oldest first."""
+        return tuple(call.output for each in self.rounds for call in each.calls if call.name == name)
+
+    @property
     def tool_choice_now(self) -> Literal["auto", "none", "required"] | NamedFunction:
         """The tool choice in force in this turn.
 
