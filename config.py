@@ -10,6 +10,7 @@ from lockstitch.errors import SettingsInvalid
 ModelChoice = Literal["auto", "openai", "offline"]
 ModelApi = Literal["auto", "responses", "chat"]
 EmbedderChoice = Literal["none", "minilm", "static", "endpoint"]
+SandboxChoice = Literal["none", "sandlock", "bwrap"]
 OPENAI_URL = "https://api.openai.com/v1"
 LogFormat = Literal["console", "json"]
 
@@ -149,6 +150,12 @@ class Config:
         timedelta(seconds=60),
         "How many seconds the endpoint may take for up to 32 texts before they are tried again.",
         numbers=(1, LARGEST_NUMBER),
+    )
+    sandbox: SandboxChoice = _setting(
+        "LOCKSTITCH_SANDBOX",
+        "none",
+        "What confines the code of the code interpreter, the same for every process: none refuses that tool.",
+        ("none", "sandlock", "bwrap"),
     )
     assistants_url: str = _setting(
         "LOCKSTITCH_ASSISTANTS_URL",

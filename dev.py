@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import importlib.util
 import os
 import shutil
 import signal
@@ -149,8 +150,11 @@ class DevStack:
 
 
 def _defaults() -> dict[str, str]:
-    """Return what holds where the shell says nothing else: vectors, as soon as what makes them is installed."""
-    return {} if missing_packages("minilm") else {"LOCKSTITCH_EMBEDDER": "minilm"}
+    """Return what holds where the shell says nothing else: vectors and code, as soon as what they need is installed."""
+    defaults = {} if missing_packages("minilm") else {"LOCKSTITCH_EMBEDDER": "minilm"}
+    if importlib.util.find_spec("sandlock") is not None:
+        defaults["LOCKSTITCH_SANDBOX"] = "sandlock"
+    return defaults
 
 
 _ATTRIBUTE_TYPES: dict[type, str] = {str: "Keyword", bool: "Bool"}

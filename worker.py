@@ -1,12 +1,13 @@
 """The worker: builds the activities, hands them to Temporal, runs until told to stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
+from uuid import uuid4
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
@@ -27,7 +28,10 @@ from lockstitch import telemetry
 from lockstitch.activities.adoption import AdoptionActivities, StrandedRuns, Sweep
 from lockstitch.activities.backends.base import Backend
 from lockstitch.activities.backends.local import LocalBackend
+from lockstitch.activities.code_calls import CodeActivities
+from lockstitch.activities.code_sessions import CodeSessions
 from lockstitch.activities.escalations import NotificationActivities
+from lockstitch.activities.file_searches import SearchActivities
 from lockstitch.activities.housekeeping import Chores, HousekeepingActivities
 from lockstitch.activities.ingestion import IngestionActivities
 from lockstitch.activities.runs import RunActivities
@@ -38,12 +42,15 @@ from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
 from lockstitch.assistants.ingestion.parsing import TextParser
 from lockstitch.assistants.model.turn import Model
 from lockstitch.assistants.open_runs import counting_open_runs
+from lockstitch.assistants.search.query import Search
 from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
 from lockstitch.probes import listen, probe_app, serving
+from lockstitch.sandbox.port import Limits
 from lockstitch.starter import contract
 from lockstitch.starter.client import Starter, connect_temporal
+from lockstitch.starter.code_queue import code_queue
 from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.starter.ingestion import ingestion_queue
 from lockstitch.tools import ToolRegistry
@@ -68,6 +75,9 @@ SWEEP_EVERY = timedelta(seconds=30)
 
 CHORES_EVERY = timedelta(minutes=1)
 """How often files and vector stores that have expired are removed."""
+
+CODE_CALLS_AT_A_TIME = 4
+"""How many calls of the code interpreter one worker takes at a time, of each of its two task queues."""
 
 FILES_AT_A_TIME = 2
 """How many activities that parse files one worker takes at a time: they need a processor."""
@@ -103,7 +113,9 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         checks = {"temporal": lambda: starter.count("queued"), "database": database.check}
         await stack.enter_async_context(serving(probe_app(checks), listener))
         remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
-        for worker in build_workers(client, config, database, model, tools, remote=remote, semantics=semantics):
+        code = await stack.enter_async_context(open_code_sessions(config, database))
+        options: dict[str, Any] = {"remote": remote, "semantics": semantics, "code": code}
+        for worker in build_workers(client, config, database, model, tools, **options):
             await stack.enter_async_context(worker)
         telemetry.log.info(
             "worker_started",
@@ -130,14 +142,16 @@ def build_workers(
     *,
     remote: Sequence[Backend] = (),
     semantics: Semantics | None = None,
+    code: CodeSessions | None = None,
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
-    """Return the worker of runs, that of files, and one more for each task queue that a tool asks for.
+    """Return the workers of runs, of files and of code, and one more for each task queue that a tool asks for.
 
     ``remote`` are the backends beside the one whose runs are our own; without ``semantics`` files are found by words
-    alone.
+    alone; without ``code`` none is run here.
     """
-    local = LocalBackend(database, model, tools, config.model_context_tokens or None)
+    runs_code = config.sandbox != "none"
+    local = LocalBackend(database, model, tools, config.model_context_tokens or None, runs_code=runs_code)
     backends = {backend.name: backend for backend in (local, *remote)}
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
@@ -146,7 +160,8 @@ def build_workers(
     elsewhere = [backend for backend in remote if isinstance(backend, StrandedRuns)]
     sweep = AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs
     chores = HousekeepingActivities(database, starter).do_chores
-    activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, chores, *calls]
+    searches = SearchActivities(database, Search(semantics)).activities()
+    activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, chores, *searches, *calls]
     workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, Housekeeping]
     ingestion = IngestionActivities(database, TextParser(), semantics).activities()
     few = min(FILES_AT_A_TIME, config.max_concurrent_activities)
@@ -155,7 +170,16 @@ def build_workers(
         build_worker(client, config, config.task_queue, activities, workflows, workflow_runner),
         build_worker(client, config, ingestion_queue(config.task_queue), ingestion, slots=few),
         *(build_worker(client, config, queue, calls) for queue in sorted(own_queues)),
+        *(_code_workers(client, config, database, code) if code else ()),
     ]
+
+
+def _code_workers(client: Client, config: Config, database: Database, sessions: CodeSessions) -> Iterator[Worker]:
+    """Yield the workers of calls that need a session, and of those whose session is here."""
+    activities = CodeActivities(database, sessions).activities()
+    few = min(CODE_CALLS_AT_A_TIME, config.max_concurrent_activities)
+    for queue in (code_queue(config.task_queue), sessions.task_queue):
+        yield build_worker(client, config, queue, activities, slots=few)
 
 
 async def ensure_sweep(client: Client, task_queue: str) -> None:
@@ -225,6 +249,28 @@ def build_worker(
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
     )
+
+
+@asynccontextmanager
+async def open_code_sessions(config: Config, database: Database) -> AsyncIterator[CodeSessions | None]:
+    """Build what holds this worker's sessions of the code interpreter; ``None`` where the settings want none.
+
+    Raises `SandboxUnavailable` where the sandbox does not confine anything here: no code runs without one.
+    """
+    if config.sandbox == "none":
+        yield None
+        return
+    from lockstitch.sandbox.sandboxes import sandbox_of
+
+    limits = Limits()
+    sandbox = sandbox_of(config.sandbox, limits=limits, warm=1)
+    try:
+        await sandbox.probe()
+        own_queue = f"{code_queue(config.task_queue)}-{uuid4().hex}"
+        async with CodeSessions(database, sandbox, limits, own_queue) as sessions:
+            yield sessions
+    finally:
+        await sandbox.aclose()
 
 
 def _semantics(config: Config, database: Database) -> AbstractAsyncContextManager[Semantics | None]:

@@ -48,13 +48,23 @@ class LocalBackend:
     name = "local"
 
     def __init__(
-        self, database: Database, model: Model, handled: Container[str], context_tokens: int | None = None
+        self,
+        database: Database,
+        model: Model,
+        handled: Container[str],
+        context_tokens: int | None = None,
+        *,
+        runs_code: bool = False,
     ) -> None:
-        """Take turns with ``model``, which takes ``context_tokens`` at once; ``None``: as its name says."""
+        """Take turns with ``model``, which takes ``context_tokens`` at once; ``None``: as its name says.
+
+        ``runs_code`` says that there are workers that run code.
+        """
         self._database = database
         self._model = model
         self._handled = handled
         self._context_tokens = context_tokens
+        self._runs_code = runs_code
 
     async def create(self, run_id: str, request: ThreadRunRequest) -> RunRef:
         """Create the run and, where the request brings messages, its thread; or find it."""
@@ -62,7 +72,7 @@ class LocalBackend:
         if run is None and request.adopted_run_id is not None:
             raise refusals.no_run(request.adopted_run_id)
         if run is None:
-            run = await self._database.write(lambda connection: _create(connection, run_id, request))
+            run = await self._database.write(lambda connection: self._created(connection, run_id, request))
         return _reference(run, request.tenant)
 
     async def follow(self, run: RunRef, turn: int, attempt: int, patience: Patience) -> AsyncGenerator[Progress, None]:
@@ -125,6 +135,18 @@ class LocalBackend:
         wanted = _ANSWER_TOKENS if turn.max_completion_tokens is None else turn.max_completion_tokens
         return window - min(wanted, window // 4)
 
+    def _created(self, connection: Connection, run_id: str, request: ThreadRunRequest) -> Row:
+        if created_meanwhile := runs.find(connection, run_id):  # by an attempt that was taken for dead
+            return created_meanwhile
+        now, leading_events, thread_id = int(time.time()), [], request.thread_id
+        if thread_id is None:
+            thread = _add_thread(connection, run_id, request, now)
+            thread_id = thread["id"]
+            leading_events.append(NewEvent("thread.created", objects.thread(thread)))
+        lifetime = math.ceil(request.policy.deadline.total_seconds())
+        new = runs.NewRun(run_id, thread_id, request.assistant_id, request, now, lifetime, runs_code=self._runs_code)
+        return runs.create(connection, new, leading_events)
+
     async def _find(self, run_id: str) -> Row | None:
         return await self._database.read(lambda connection: runs.find(connection, run_id))
 
@@ -157,21 +179,12 @@ def _told(error: LastError) -> dict[str, str]:
     return {"code": error.code if known else "invalid_prompt", "message": error.message}
 
 
-def _create(connection: Connection, run_id: str, request: ThreadRunRequest) -> Row:
-    if created_meanwhile := runs.find(connection, run_id):  # by an attempt that was taken for dead
-        return created_meanwhile
-    now = int(time.time())
-    leading_events, thread_id = [], request.thread_id
-    if thread_id is None:
-        project = assistants.get(connection, request.assistant_id)["project_id"]
-        thread = threads.create(connection, {"id": new_thread_id(run_id), "project_id": project}, now)
-        thread_id = thread["id"]
-        leading_events.append(NewEvent("thread.created", objects.thread(thread)))
-        for message in request.messages or ():
-            threads.add_message(connection, thread_id, message, now)
-    lifetime = math.ceil(request.policy.deadline.total_seconds())
-    new = runs.NewRun(run_id, thread_id, request.assistant_id, request, now, lifetime)
-    return runs.create(connection, new, leading_events)
+def _add_thread(connection: Connection, run_id: str, request: ThreadRunRequest, now: int) -> Row:
+    project = assistants.get(connection, request.assistant_id)["project_id"]
+    thread = threads.create(connection, {"id": new_thread_id(run_id), "project_id": project}, now)
+    for message in request.messages or ():
+        threads.add_message(connection, thread["id"], message, now)
+    return thread
 
 
 def _reference(run: Row, tenant: str) -> RunRef:

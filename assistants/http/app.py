@@ -142,7 +142,9 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
         streams = OpenStreams(most=config.max_streams, most_per_key=config.max_streams_per_key)
         semantics = await stack.enter_async_context(_semantics(config, database))
-        yield Services(database, feed, delivery, starter, _decision_links(config), streams, Search(semantics))
+        links, search = _decision_links(config), Search(semantics)
+        runs_code = config.sandbox != "none"
+        yield Services(database, feed, delivery, starter, links, streams, search, runs_code)
 
 
 def _semantics(config: Config, database: Database) -> AbstractAsyncContextManager[Semantics | None]:

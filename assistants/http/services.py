@@ -35,6 +35,8 @@ class Services:
     """``None``: this server has no decision links."""
     streams: OpenStreams = field(default_factory=OpenStreams)
     search: Search = field(default_factory=Search)
+    runs_code: bool = False
+    """Whether there are workers that run code."""
 
     async def accept(self, unit: Callable[[Connection], T], *, long: bool = False) -> T:
         """Run ``unit`` as one transaction, deliver the commands that it wrote, and return its result.

@@ -119,7 +119,7 @@ def _check_tools(new: NewRun, values: Row) -> None:
         if tool["type"] == "function" and tool["function"]["name"] in types - {"function"}:
             raise refusals.named_as_built_in_tool(tool["function"]["name"], param)
     choice = values["tool_choice"]
-    if isinstance(choice, dict) and choice["type"] not in types:
+    if isinstance(choice, dict) and choice["type"] != "function" and choice["type"] not in types:
         raise refusals.tool_not_there(choice["type"])
 
 
