@@ -35,6 +35,7 @@ from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.ingestion.parsing import TextParser
+from lockstitch.assistants.model import local_server
 from lockstitch.assistants.model.turn import Model
 from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.store.database import Database
@@ -126,7 +127,7 @@ def build_workers(
 
     ``remote`` are the backends beside the one whose runs are our own.
     """
-    local = LocalBackend(database, model, tools, config.model_context_tokens or None)
+    local = LocalBackend(database, model, tools, _context_tokens(config))
     backends = {backend.name: backend for backend in (local, *remote)}
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
@@ -178,6 +179,12 @@ async def _ensure_schedule(
         await client.create_schedule(schedule_id, schedule)
 
 
+def _context_tokens(config: Config) -> int | None:
+    if config.model_context_tokens or config.model != "local":
+        return config.model_context_tokens or None
+    return local_server.COUNTED_TOKENS
+
+
 def _webhook(config: Config) -> Webhook | None:
     if not config.webhook_url:
         return None
@@ -227,14 +234,14 @@ def _database(config: Config) -> Database:
 @asynccontextmanager
 async def open_model(config: Config) -> AsyncIterator[Model]:
     """Build the model that takes the turns of our own runs, as the settings say."""
-    model = _model(config)
+    model = await _model(config)
     try:
         yield model
     finally:
         await model.aclose()
 
 
-def _model(config: Config) -> Model:
+async def _model(config: Config) -> Model:
     if config.model_script:
         from lockstitch.assistants.model.script import ScriptedModel
 
@@ -243,6 +250,10 @@ def _model(config: Config) -> Model:
         from lockstitch.assistants.model.offline import OfflineModel
 
         return OfflineModel()
+    if config.model == "local":
+        from lockstitch.assistants.model.local import LocalModel
+
+        return await LocalModel.start()
     from lockstitch.assistants.model.endpoint import OpenAIEndpoint
 
     return OpenAIEndpoint(

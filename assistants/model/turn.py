@@ -173,7 +173,7 @@ class Model(Protocol):
     """
 
     name: str
-    """What the upstream is called in metrics and logs: ``openai`` or ``offline``."""
+    """What the upstream is called in metrics and logs: ``openai``, ``local`` or ``offline``."""
 
     def stream(self, turn: ModelTurn) -> AsyncIterator[ModelEvent]:
         """Take one turn and yield what comes out of it."""

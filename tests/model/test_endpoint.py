@@ -290,6 +290,34 @@ async def test_one_connection_serves_turn_after_turn(api: Api) -> None:
     assert len(seen.clients) == 1
 
 
+async def test_a_connection_that_was_closed_after_an_answer_is_replaced_at_once() -> None:
+    frames = ('{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}', "[DONE]")
+    body = "".join(f"data: {frame}\n\n" for frame in frames).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    asked = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Does as llama.cpp does: closes the connection, and has not said that it would."""
+        request = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        asked.append(await reader.readexactly(int(length.partition(b":")[2])))
+        writer.write(head + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = OpenAIEndpoint(
+            base_url=f"http://127.0.0.1:{port}/v1", api_key="any", api="chat", timeout=timedelta(seconds=10)
+        )
+        answers = [await take(client, turn()) for _ in range(3)]
+        await client.aclose()
+
+    assert answers == [[TextDelta("x"), TurnFinished("stop")]] * 3
+    assert len(asked) == 3
+
+
 class Paths:
     """Notes the path and the client's address of each request on the way to an app."""
 
