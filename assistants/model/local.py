@@ -15,7 +15,7 @@ from typing import cast
 from lockstitch.assistants.model.endpoint import OpenAIEndpoint
 from lockstitch.assistants.model.local_process import LocalProcess, find_weights
 from lockstitch.assistants.model.local_prompt import ReplyReader, local_turn, offered_tools
-from lockstitch.assistants.model.turn import ImagePart, ModelEvent, ModelTurn, TextDelta, TurnFinished
+from lockstitch.assistants.model.turn import ModelEvent, ModelTurn, TextDelta, TurnFinished
 from lockstitch.errors import UpstreamError
 
 _SILENT_AT_MOST = timedelta(seconds=120)
@@ -92,8 +92,7 @@ def _meaning(reader: ReplyReader, event: ModelEvent) -> list[ModelEvent]:
 
 def _refuse_images(turn: ModelTurn) -> None:
     """Refuse the user's last message if it has an image; those of earlier messages are only noted."""
-    last = next((message for message in reversed(turn.messages) if message.role == "user"), None)
-    if last is not None and any(isinstance(part, ImagePart) for part in last.content):
+    if turn.last_user_message.has_images:
         raise UpstreamError(
             "The local model cannot see images; send the message without, or use a model endpoint that takes them.",
             status=400,

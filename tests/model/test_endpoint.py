@@ -439,7 +439,7 @@ async def test_a_refusal_is_text() -> None:
         "chat", '{"choices":[{"delta":{"refusal":"I will not."},"finish_reason":"stop"}]}', "[DONE]"
     )
 
-    assert events == of_chat == [TextDelta("I will not."), TurnFinished("stop")]
+    assert events == of_chat == [TextDelta("I will not."), TurnFinished("stop", refused=True)]
 
 
 async def test_what_a_server_sends_without_deltas_is_not_lost() -> None:
