@@ -119,6 +119,15 @@ async def test_calls_made_together_arrive_with_ids_names_and_arguments(api: Api)
     assert events[-1].reason == "tool_calls"
 
 
+async def test_of_an_assistants_images_only_a_note_is_sent_back(api: Api) -> None:
+    picture = ImagePart("data:image/png;base64,AAAA")
+    said = (Message("assistant", ("Here:", picture)), Message("assistant", (picture,)), Message("user", (picture,)))
+    seen = Recorder()
+    await through(seen, api, ModelTurn("a-model", "", said))
+
+    assert [message.content for message in seen.turns[0].messages] == [("Here:",), ("[An image.]",), (picture,)]
+
+
 async def test_text_before_a_call_is_kept(api: Api) -> None:
     model = ScriptedModel([{"say": "Let me look.", "call": [{"name": "get_weather"}]}])
     events = await through(model, api, turn("x", WEATHER))

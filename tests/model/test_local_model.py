@@ -1,11 +1,14 @@
 """The local model itself, with its real weights: `make local-model` installs it and runs these."""
 
+import asyncio
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import openai
+import psutil
 import pytest
 
 from lockstitch.assistants.model.local import LocalModel
@@ -170,3 +173,26 @@ async def test_a_process_that_was_killed_is_started_anew_and_ends_with_the_model
     await model.aclose()
     assert running is not None
     assert not running.is_running
+
+
+async def test_the_process_ends_when_whoever_started_it_is_killed(eventually: Any) -> None:
+    code = (
+        "import asyncio\n"
+        "from lockstitch.assistants.model.local import LocalModel\n"
+        "async def main():\n"
+        "    model = await LocalModel.start()\n"
+        "    print(model._process._process.pid, flush=True)\n"
+        "    await asyncio.sleep(600)\n"
+        "asyncio.run(main())\n"
+    )
+    worker = await asyncio.create_subprocess_exec(sys.executable, "-P", "-c", code, stdout=asyncio.subprocess.PIPE)
+    assert worker.stdout is not None
+    pid = int(await worker.stdout.readline())
+    assert psutil.pid_exists(pid)
+    worker.kill()
+    await worker.wait()
+
+    async def is_gone() -> bool:
+        return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+    await eventually(is_gone)
