@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from lockstitch.errors import SettingsInvalid
 
-ModelChoice = Literal["auto", "openai", "offline"]
+ModelChoice = Literal["auto", "openai", "offline", "local"]
 ModelApi = Literal["auto", "responses", "chat"]
 EmbedderChoice = Literal["none", "minilm", "static", "endpoint"]
 SandboxChoice = Literal["none", "sandlock", "bwrap"]
@@ -100,8 +100,8 @@ class Config:
         "LOCKSTITCH_MODEL",
         "auto",
         "Who takes model turns; auto is the OpenAI-compatible endpoint where OPENAI_API_KEY or OPENAI_BASE_URL is set, "
-        "else the offline model.",
-        ("auto", "openai", "offline"),
+        "else the offline model; local is a small language model on this machine.",
+        ("auto", "openai", "offline", "local"),
     )
     model_api: ModelApi = _setting(
         "LOCKSTITCH_MODEL_API",

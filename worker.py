@@ -40,6 +40,7 @@ from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
 from lockstitch.assistants.ingestion.parsing import TextParser
+from lockstitch.assistants.model import local_server
 from lockstitch.assistants.model.turn import Model
 from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.search.query import Search
@@ -151,7 +152,7 @@ def build_workers(
     alone; without ``code`` none is run here.
     """
     runs_code = config.sandbox != "none"
-    local = LocalBackend(database, model, tools, config.model_context_tokens or None, runs_code=runs_code)
+    local = LocalBackend(database, model, tools, _context_tokens(config), runs_code=runs_code)
     backends = {backend.name: backend for backend in (local, *remote)}
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
@@ -211,6 +212,12 @@ async def _ensure_schedule(
     )
     with suppress(ScheduleAlreadyRunningError):
         await client.create_schedule(schedule_id, schedule)
+
+
+def _context_tokens(config: Config) -> int | None:
+    if config.model_context_tokens or config.model != "local":
+        return config.model_context_tokens or None
+    return local_server.COUNTED_TOKENS
 
 
 def _webhook(config: Config) -> Webhook | None:
@@ -295,14 +302,14 @@ def _database(config: Config) -> Database:
 @asynccontextmanager
 async def open_model(config: Config) -> AsyncIterator[Model]:
     """Build the model that takes the turns of our own runs, as the settings say."""
-    model = _model(config)
+    model = await _model(config)
     try:
         yield model
     finally:
         await model.aclose()
 
 
-def _model(config: Config) -> Model:
+async def _model(config: Config) -> Model:
     if config.model_script:
         from lockstitch.assistants.model.script import ScriptedModel
 
@@ -311,6 +318,10 @@ def _model(config: Config) -> Model:
         from lockstitch.assistants.model.offline import OfflineModel
 
         return OfflineModel()
+    if config.model == "local":
+        from lockstitch.assistants.model.local import LocalModel
+
+        return await LocalModel.start()
     from lockstitch.assistants.model.endpoint import OpenAIEndpoint
 
     return OpenAIEndpoint(

@@ -82,7 +82,7 @@ def test_variables_of_others_are_left_alone():
         ("LOCKSTITCH_PORT", "-1", "'-1' is not between 0 and 65535."),
         ("LOCKSTITCH_PORT", "65536", "'65536' is not between 0 and 65535."),
         ("LOCKSTITCH_METRICS_PORT", "99999", "'99999' is not between 0 and 65535."),
-        ("LOCKSTITCH_MODEL", "gpt-4o", "'gpt-4o' is not one of auto, openai, offline."),
+        ("LOCKSTITCH_MODEL", "gpt-4o", "'gpt-4o' is not one of auto, openai, offline, local."),
         ("LOCKSTITCH_MODEL_API", "assistants", "'assistants' is not one of auto, responses, chat."),
         ("LOCKSTITCH_MODEL_TIMEOUT_SECONDS", "0", "'0' is not between 1 and 1000000."),
         ("LOCKSTITCH_MODEL_TIMEOUT_SECONDS", "2m", "'2m' is no whole number."),

@@ -92,7 +92,7 @@ class LocalBackend:
         if request.max_completion_tokens == 0 or not fits:
             yield writer.out_of_tokens
             return
-        async with aclosing(metered_turn(self._model, request, self.name)) as events:
+        async with aclosing(metered_turn(self._model, request, self.name, attempt)) as events:
             async for event in events:
                 for progress in writer.write(event):
                     yield progress

@@ -91,12 +91,17 @@ def answer_text(turn: ModelTurn) -> str:
 
 
 def _plain_answer(turn: ModelTurn) -> str:
+    unseen = " It cannot see images." if turn.last_user_message.has_images else ""
+    return _told_outputs(turn) + unseen
+
+
+def _told_outputs(turn: ModelTurn) -> str:
     calls = [call for tool_round in turn.rounds for call in tool_round.calls if call.name not in BUILT_IN]
     told = [output_sentence(call.name, call.output) for call in calls]
     found = [answer for answer in (passages_answer(turn), code_answer(turn)) if answer]
     if told or found:
         return "Offline model: " + " ".join([*told, *found])
-    said = " ".join(turn.last_user_text.split())
+    said = " ".join(turn.last_user_message.text_only.split())
     if not said:
         return "Offline model: there is no message to answer."
     quoted = said if len(said) <= _QUOTED else said[:_QUOTED].rstrip() + "..."

@@ -21,6 +21,8 @@ _SAVED = re.compile(r"^Saved: (?P<link>sandbox:\S.*)$", re.MULTILINE)
 _TRACEBACK = "Traceback (most recent call last)"
 _LISTED = 24
 """Groups that an answer lists."""
+_NAMED = 20
+"""Columns that an answer names."""
 _QUOTED = 500
 """Characters of what code printed that an answer repeats."""
 _SAYS_NOTHING = word_set("data file table sheet csv tsv xlsx new copy final")
@@ -97,7 +99,9 @@ def _nothing_to_read(turn: ModelTurn) -> str | None:
 
 
 def _introduction(table: Table) -> str:
-    columns = ", ".join(column.name for column in table.columns)
+    columns = ", ".join(column.name for column in table.columns[:_NAMED])
+    if len(table.columns) > _NAMED:
+        columns += f" and {len(table.columns) - _NAMED} more"
     return f"{table.file_name} has {table.rows:,} row{'' if table.rows == 1 else 's'} and the columns {columns}."
 
 

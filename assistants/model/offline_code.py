@@ -16,6 +16,8 @@ NOTE = "Note:"
 MOST_GROUPS = 50
 """Groups that are printed; charts show fewer."""
 _MOST_IN_CHART = 30
+_MOST_COLUMNS = 100
+"""Columns that a first look tells of: what code may print is limited."""
 
 _PERIODS: dict[Unit, tuple[str, str]] = {
     "day": ("D", "%Y-%m-%d"),
@@ -71,9 +73,9 @@ def look_code(path: str) -> str:
             "print(table.head().to_string(index=False))",
             "",
             "columns = {}",
-            "for name, column in table.items():",
+            f"for name, column in list(table.items())[:{_MOST_COLUMNS}]:",
             "    values = column.dropna().astype(str).unique()",
-            '    columns[name] = {"dtype": str(column.dtype), "examples": [value[:40] for value in values[:40]]}',
+            '    columns[name] = {"dtype": str(column.dtype), "examples": [value[:40] for value in values[:20]]}',
             f'overview = {{"rows": len(table), {_SEPARATOR if is_text else ""}"columns": columns}}',
             f'print("{OVERVIEW}", json.dumps(overview))',
         ]

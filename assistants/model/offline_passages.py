@@ -17,7 +17,7 @@ _ASKING = word_set(
     "give show compare according"
 )
 _ABOUT_FILES = word_set("file document doc passage knowledge source upload attachment manual handbook report")
-_SILENT_WORDS = STOP_WORDS - word_set("call need return returned returns use used uses using value values")
+_SILENT_WORDS = STOP_WORDS - word_set("call need return returned returns value values")
 """Words that tell nothing in a question, or in a passage."""
 _SENTENCES = 3
 _HEADING_WORDS = 6
@@ -91,7 +91,7 @@ def _is_heading(text: str) -> bool:
 
 
 def _tidied(text: str) -> str:
-    return " ".join(text.split()).lstrip("-*•#|> ").rstrip("| ")
+    return " ".join(text.replace("**", "").split()).lstrip("-*•#|> ").rstrip("| ")
 
 
 def _roots(text: str) -> frozenset[str]:

@@ -180,6 +180,8 @@ class _Planner:
         said = self._by or self._said
         unit = next((unit for word in said if (unit := self._unit(word))), None)
         column = self._named_best(said) if self._by else self._named_best(said, "text")
+        if column is None and unit == "year":
+            column = self._table.year
         if column is not None and column.kind not in ("date", "month"):
             return column, None
         dates = None if unit is None else self._of_time(unit)

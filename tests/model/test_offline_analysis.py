@@ -173,6 +173,12 @@ async def test_what_a_table_does_not_have_is_said_and_not_made_up(desk: Desk, ta
     assert "sandbox:" not in text
 
 
+async def test_years_in_a_column_of_their_own_stay_in_order(desk: Desk) -> None:
+    table = "year,region,sales\n2023,North,5\n2024,North,9\n2023,South,1\n"
+
+    assert "Sales by year: 2023 6, 2024 9." in await desk.ask("Which year had the highest sales?", sales_csv=table)
+
+
 async def test_rows_that_cannot_be_read_are_counted(desk: Desk) -> None:
     table = "date,sales\n2024-01-05,5\nsoon,7\n2024-01-06,9\n2024-02-06,\n"
     text = await desk.ask(CHART, sales_data_csv=table)

@@ -242,7 +242,7 @@ async def test_a_run_is_adopted_and_awaited(client, starter, connected):
         (["runs", "list"], {"LOCKSTITCH_TEMPORAL_ADDRESS": "127.0.0.1:1"}, "No Temporal server answers at 127.0.0.1:1"),
         (["tools", "list"], {"LOCKSTITCH_TOOLS": "no.such"}, "there is no module 'no'"),
         (["worker"], {"LOCKSTITCH_METRICS_PORT": "many"}, "LOCKSTITCH_METRICS_PORT: 'many' is no whole number."),
-        (["worker"], {"LOCKSTITCH_MODEL": "magic"}, "'magic' is not one of auto, openai, offline."),
+        (["worker"], {"LOCKSTITCH_MODEL": "magic"}, "'magic' is not one of auto, openai, offline, local."),
         (["serve"], {"LOCKSTITCH_DATABASE_URL": "mysql://x"}, "is not supported; use a file"),
         (["serve"], {"LOCKSTITCH_DATABASE_URL": "sqlite:////no/such/folder/x.db"}, "the folder is missing"),
     ],
