@@ -48,6 +48,7 @@ from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.starter.ingestion import ingestion_queue
 from lockstitch.tools import ToolRegistry
 from lockstitch.workflows.adoption import AdoptionSweep
+from lockstitch.workflows.embedding import EmbedAnew
 from lockstitch.workflows.housekeeping import Housekeeping
 from lockstitch.workflows.ingestion import IngestFiles
 from lockstitch.workflows.notification import DeliverNotification
@@ -145,9 +146,10 @@ def build_workers(
     starter = Starter(client, task_queue=config.task_queue)  # opens no connection of its own, so nothing to close
     elsewhere = [backend for backend in remote if isinstance(backend, StrandedRuns)]
     sweep = AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs
-    chores = HousekeepingActivities(database, starter).do_chores
+    embedder = None if semantics is None else semantics.embedder.name
+    chores = HousekeepingActivities(database, starter, embedder).do_chores
     activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, chores, *calls]
-    workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, Housekeeping]
+    workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, EmbedAnew, Housekeeping]
     ingestion = IngestionActivities(database, TextParser(), semantics).activities()
     few = min(FILES_AT_A_TIME, config.max_concurrent_activities)
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}

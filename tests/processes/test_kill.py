@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +13,11 @@ import pytest
 from lockstitch.starter.contract import NewMessage, RunEvent, RunPolicy, ThreadRunRequest
 from lockstitch.tools import ToolRegistry
 
+COUNTS = """
+    SELECT count(*), count(DISTINCT file_seq || '-' || position),
+        (SELECT sum(length(vectors)) / (2 * 256) FROM vector_store_vectors WHERE vector_store_id = :store)
+    FROM vector_store_chunks WHERE vector_store_id = :store
+"""
 QUICK = RunPolicy(heartbeat_timeout=timedelta(seconds=2))
 
 
@@ -127,3 +134,12 @@ async def test_a_worker_killed_while_it_ingests_files_loses_none_and_repeats_non
         assert page.data[0].text == uploads[number][1].decode()
     [first, *_] = (await client.vector_stores.search(store.id, query="document 17")).data
     assert first.filename == "17.txt"
+    chunks, places, vectors = indexed(stack.data_dir / "lockstitch.db", store.id)
+    assert chunks == places == vectors > 30
+
+
+def indexed(database: Path, store_id: str) -> tuple[int, int, int]:
+    """Count the chunks of a store, the places in files that they take, and their vectors."""
+    with closing(sqlite3.connect(database)) as connection:
+        [counted] = connection.execute(COUNTS, {"store": store_id})
+    return counted
