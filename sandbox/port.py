@@ -26,7 +26,9 @@ class Limits:
     output: int = 256 * 1024
     """Of text that one run of code prints; what comes after it is left out, and that is said."""
     files: int = 100
-    """That one run of code may make or change."""
+    """That one run of code may make or change and get taken out."""
+    pictures: int = 20
+    """That one run of code may show."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,15 @@ class ChangedFile:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What code did to the files below `DATA`."""
+
+    files: Sequence[ChangedFile]
+    left_out: int
+    """Files beyond `Limits.files` that are not among them."""
+
+
 class Session(Protocol):
     """One Python interpreter that keeps its state from run to run, and its folder.
 
@@ -95,7 +106,7 @@ class Session(Protocol):
         """Read a regular file below `DATA` in pieces; links are not followed. Raises `FileNotFoundError`."""
         ...
 
-    async def changed_files(self) -> Sequence[ChangedFile]:
+    async def changed_files(self) -> Changes:
         """Return the regular files that were made or changed since this was asked last, files that were put aside."""
         ...
 
