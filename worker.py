@@ -35,7 +35,7 @@ from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
-from lockstitch.assistants.ingestion.parsing import TextParser
+from lockstitch.assistants.ingestion.parsing import FileParser, TextParser
 from lockstitch.assistants.model.turn import Model
 from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.search.semantics import Semantics, open_semantics
@@ -131,12 +131,13 @@ def build_workers(
     *,
     remote: Sequence[Backend] = (),
     semantics: Semantics | None = None,
+    parser: FileParser | None = None,
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
     """Return the worker of runs, that of files, and one more for each task queue that a tool asks for.
 
     ``remote`` are the backends beside the one whose runs are our own; without ``semantics`` files are found by words
-    alone.
+    alone, and without a ``parser`` only those are read that are text.
     """
     local = LocalBackend(database, model, tools, config.model_context_tokens or None)
     backends = {backend.name: backend for backend in (local, *remote)}
@@ -150,7 +151,7 @@ def build_workers(
     chores = HousekeepingActivities(database, starter, embedder).do_chores
     activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, chores, *calls]
     workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, EmbedAnew, Housekeeping]
-    ingestion = IngestionActivities(database, TextParser(), semantics).activities()
+    ingestion = IngestionActivities(database, parser or TextParser(), semantics).activities()
     few = min(FILES_AT_A_TIME, config.max_concurrent_activities)
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [
