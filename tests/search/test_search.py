@@ -4,7 +4,7 @@ import pytest
 
 from lockstitch.assistants.embedding.static import StaticVectors
 from lockstitch.assistants.search.filters import Comparison
-from lockstitch.assistants.search.query import Query, Search
+from lockstitch.assistants.search.query import MANY, Query, Search, rarest
 from lockstitch.assistants.search.semantics import Semantics, open_vector_index
 from lockstitch.assistants.search.words import words_of
 from lockstitch.assistants.store import files, vector_store_files, vector_stores
@@ -124,6 +124,20 @@ async def test_chunks_without_vectors_are_judged_by_their_words(database, semant
 
     [found] = await Search(semantics).search(database, [store], Query(["refund"]))
     assert [found] == await Search().search(database, [store], Query(["refund"]))
+
+
+@pytest.mark.parametrize(
+    ("having", "rare"),
+    [
+        ({"the": 100, "refund": 3}, ["refund", "the"]),
+        ({"the": MANY, "refund": 3}, ["refund"]),
+        ({"the": 3 * MANY, "a": 2 * MANY}, ["a"]),
+        ({"nothing": 0, "the": 2 * MANY}, ["the"]),
+        ({"nothing": 0}, []),
+    ],
+)
+def test_where_many_chunks_have_words_of_a_query_the_rarest_choose(having, rare):
+    assert rarest(having) == rare
 
 
 @pytest.mark.parametrize("asked", ["", "   ", "?!"])

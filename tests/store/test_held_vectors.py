@@ -1,5 +1,8 @@
 """Vectors in memory: many of them are found through a graph, which may be older than they are."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -110,3 +113,17 @@ def test_what_a_process_holds_has_a_bound():
 
     assert list(index._held) == [("vs_2", "space"), ("vs_3", "space"), ("vs_4", "space")]
     assert repr(index) == "SqliteVectorIndex(3 stores, 1500 chunks)"
+
+
+ENDS = """
+from lockstitch.tests.store.test_held_vectors import DIMENSIONS, MANY, some_files
+from lockstitch.assistants.store.held_vectors import HeldVectors
+held = HeldVectors.of(some_files(1, 10 * MANY), DIMENSIONS)
+print(held.graph.ready.is_set())
+"""
+
+
+def test_a_process_that_ends_does_not_wait_for_a_graph():
+    ended = subprocess.run([sys.executable, "-c", ENDS], capture_output=True, text=True, check=False, timeout=60)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "False\n", "")
