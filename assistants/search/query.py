@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from lockstitch import telemetry
 from lockstitch.assistants.embedding.embedder import Vector
 from lockstitch.assistants.search import ranking
 from lockstitch.assistants.search.filters import Comparison, Compound, holds
@@ -162,6 +163,8 @@ class _Looking:
             return chunks, {}
         here = (self._connection, self._vector_store_id, asked.space, asked.vector)
         near = self._vectors.nearest(*here, limit=CANDIDATES, file_seqs=self._file_seqs)
+        if not near and self._file_seqs is None:
+            telemetry.log.warning("vectors_missing", vector_store_id=self._vector_store_id, space=asked.space)
         similarity = {each.place: each.similarity for each in near}
         others = [place for place in chunks if place not in similarity]
         missing = [place for place in similarity if place not in chunks]

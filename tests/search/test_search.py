@@ -1,6 +1,7 @@
 """Searches by words and by meaning: what each finds, and that neither loses what the other found."""
 
 import pytest
+from structlog.testing import capture_logs
 
 from lockstitch.assistants.embedding.static import StaticVectors
 from lockstitch.assistants.search.filters import Comparison
@@ -115,7 +116,10 @@ async def test_what_another_embedder_made_is_not_compared_and_words_still_find_i
     search = Search(Semantics(Renamed(semantics.embedder), semantics.index))
 
     words_alone = await Search().search(database, [store], Query(["refund goods"]))
-    assert await search.search(database, [store], Query(["refund goods"])) == words_alone
+    with capture_logs() as logs:
+        assert await search.search(database, [store], Query(["refund goods"])) == words_alone
+    [missing] = [log for log in logs if log["event"] == "vectors_missing"]
+    assert (missing["vector_store_id"], missing["space"]) == (store, "another model/256d")
     assert await names(search, database, [store], QUESTION) == await names(Search(), database, [store], QUESTION)
 
 
