@@ -20,6 +20,9 @@ EXACT_UP_TO = 20_000
 STALE = 0.1
 """Where more than such a part of the vectors has come or gone since the graph was made, it is made anew."""
 
+EXPANSION = 256
+"""How many vectors a search of a graph keeps in view: usearch's own 64 miss one in twenty of a hundred thousand."""
+
 _AT_ONCE = 500
 """Vectors that are added to a graph in one go; a process that ends waits for no more."""
 
@@ -50,7 +53,7 @@ class Graph:
     @classmethod
     def made_of(cls, files: Sequence[FileVectors], dimensions: int) -> Self:
         """Begin to make the graph."""
-        index = Index(ndim=dimensions, metric=MetricKind.IP, dtype="f16")
+        index = Index(ndim=dimensions, metric=MetricKind.IP, dtype="f16", expansion_search=EXPANSION)
         graph = cls(frozenset(file.seq for file in files), sum(len(file.vectors) for file in files), index)
         threading.Thread(target=graph._make, args=(files,), name="vector-graph").start()
         return graph
