@@ -1,6 +1,7 @@
 """Embedders that need no network: what they find similar, and that they leave nothing of a text out."""
 
 import asyncio
+import subprocess
 import sys
 
 import numpy as np
@@ -69,3 +70,10 @@ async def test_the_packages_own_code_is_not_run():
     """WordLlama's would set up logging for the whole process."""
     async with open_embedder("static", endpoint=None):
         assert "wordllama" not in sys.modules
+
+
+def test_the_index_and_the_model_get_along_in_one_process():
+    """Whichever is loaded first; there are releases of the two with which the process ends there and then."""
+    for first, second in (("usearch.index", "onnxruntime"), ("onnxruntime", "usearch.index")):
+        ended = subprocess.run([sys.executable, "-c", f"import {first}, {second}"], check=False, capture_output=True)
+        assert ended.returncode == 0, (first, ended.stderr)
