@@ -39,7 +39,7 @@ from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
-from lockstitch.assistants.ingestion.parsing import TextParser
+from lockstitch.assistants.ingestion.parsing import FileParser, TextParser
 from lockstitch.assistants.model import local_server
 from lockstitch.assistants.model.turn import Model
 from lockstitch.assistants.open_runs import counting_open_runs
@@ -56,6 +56,7 @@ from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.starter.ingestion import ingestion_queue
 from lockstitch.tools import ToolRegistry
 from lockstitch.workflows.adoption import AdoptionSweep
+from lockstitch.workflows.embedding import EmbedAnew
 from lockstitch.workflows.housekeeping import Housekeeping
 from lockstitch.workflows.ingestion import IngestFiles
 from lockstitch.workflows.notification import DeliverNotification
@@ -143,13 +144,14 @@ def build_workers(
     *,
     remote: Sequence[Backend] = (),
     semantics: Semantics | None = None,
+    parser: FileParser | None = None,
     code: CodeSessions | None = None,
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
     """Return the workers of runs, of files and of code, and one more for each task queue that a tool asks for.
 
     ``remote`` are the backends beside the one whose runs are our own; without ``semantics`` files are found by words
-    alone; without ``code`` none is run here.
+    alone, without a ``parser`` only those are read that are text, and without ``code`` none is run here.
     """
     runs_code = config.sandbox != "none"
     local = LocalBackend(database, model, tools, _context_tokens(config), runs_code=runs_code)
@@ -160,11 +162,12 @@ def build_workers(
     starter = Starter(client, task_queue=config.task_queue)  # opens no connection of its own, so nothing to close
     elsewhere = [backend for backend in remote if isinstance(backend, StrandedRuns)]
     sweep = AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs
-    chores = HousekeepingActivities(database, starter).do_chores
+    embedder = None if semantics is None else semantics.embedder.name
+    chores = HousekeepingActivities(database, starter, embedder).do_chores
     searches = SearchActivities(database, Search(semantics)).activities()
     activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, chores, *searches, *calls]
-    workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, Housekeeping]
-    ingestion = IngestionActivities(database, TextParser(), semantics).activities()
+    workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, EmbedAnew, Housekeeping]
+    ingestion = IngestionActivities(database, parser or TextParser(), semantics).activities()
     few = min(FILES_AT_A_TIME, config.max_concurrent_activities)
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [

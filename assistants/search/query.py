@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from lockstitch import telemetry
 from lockstitch.assistants.embedding.embedder import Vector
 from lockstitch.assistants.search import ranking
 from lockstitch.assistants.search.filters import Comparison, Compound, holds
@@ -20,6 +21,9 @@ from lockstitch.assistants.store.vector_index import ChunkPlace, VectorIndex, sp
 
 CANDIDATES = 100
 """Chunks that each index proposes for each query; they are ranked anew, by this store alone."""
+
+MANY = 5_000
+"""Where more chunks than that have words of a query, only those that have its rarest words are looked at."""
 
 MAX_WORDS = 64
 """Different words of a query that are looked for, from its beginning."""
@@ -145,26 +149,57 @@ class _Looking:
             return
         having = {word: self._lexical.count(self._connection, self._vector_store_id, word) for word in asked.words}
         corpus = Corpus(self._chunks, self._words, having)
-        chunks, similarity = self._candidates(asked)
+        chunks, similarity = self._candidates(asked, having)
         for place, chunk in chunks.items():
             by_words = ranking.score(corpus, asked.words, chunk["words"].split())
             yield ranking.fused(by_words, similarity.get(place)), chunk
 
-    def _candidates(self, asked: Asked) -> tuple[Mapping[ChunkPlace, Row], Mapping[ChunkPlace, float]]:
+    def _candidates(
+        self, asked: Asked, having: Mapping[str, int]
+    ) -> tuple[Mapping[ChunkPlace, Row], Mapping[ChunkPlace, float]]:
         """Return the chunks that either index proposes, and how similar those are that have vectors."""
-        by_words = self._lexical.find(
-            self._connection, self._vector_store_id, asked.words, limit=CANDIDATES, file_seqs=self._file_seqs
-        )
-        chunks = {_place(chunk): chunk for chunk in by_words}
+        chunks = {_place(chunk): chunk for chunk in self._with_words(having)}
         if self._vectors is None or asked.vector is None:
             return chunks, {}
         here = (self._connection, self._vector_store_id, asked.space, asked.vector)
         near = self._vectors.nearest(*here, limit=CANDIDATES, file_seqs=self._file_seqs)
+        if not near and self._file_seqs is None:
+            telemetry.log.warning("vectors_missing", vector_store_id=self._vector_store_id, space=asked.space)
         similarity = {each.place: each.similarity for each in near}
         others = [place for place in chunks if place not in similarity]
         missing = [place for place in similarity if place not in chunks]
         chunks |= {_place(chunk): chunk for chunk in vector_store_files.chunks_at(self._connection, missing)}
         return chunks, {**similarity, **self._vectors.similarities(*here, others)}
+
+    def _with_words(self, having: Mapping[str, int]) -> list[Row]:
+        there = [word for word, count in having.items() if count]
+        if not there:
+            return []
+        rare = rarest(having)
+        return self._lexical.find(
+            self._connection,
+            self._vector_store_id,
+            there,
+            limit=CANDIDATES,
+            rare=None if len(rare) == len(there) else rare,
+            file_seqs=self._file_seqs,
+        )
+
+
+def rarest(having: Mapping[str, int]) -> list[str]:
+    """Return the words that few chunks have, of those that any has: not more than `MANY` together, but at least one.
+
+    Nearly every chunk has the common ones, and they tell next to nothing; looking at all those chunks takes longer than
+    all the rest.
+    """
+    chosen, total = list[str](), 0
+    for word in sorted(having, key=lambda word: having[word]):
+        total += having[word]
+        if chosen and total > MANY:
+            break
+        if having[word]:
+            chosen.append(word)
+    return chosen
 
 
 def _place(chunk: Row) -> ChunkPlace:

@@ -20,6 +20,12 @@ EXACT_UP_TO = 20_000
 STALE = 0.1
 """Where more than such a part of the vectors has come or gone since the graph was made, it is made anew."""
 
+EXPANSION = 256
+"""How many vectors a search of a graph keeps in view: usearch's own 64 miss one in twenty of a hundred thousand."""
+
+_AT_ONCE = 500
+"""Vectors that are added to a graph in one go; a process that ends waits for no more."""
+
 _POSITIONS = 2**24
 """More chunks than any file has."""
 
@@ -47,15 +53,19 @@ class Graph:
     @classmethod
     def made_of(cls, files: Sequence[FileVectors], dimensions: int) -> Self:
         """Begin to make the graph."""
-        index = Index(ndim=dimensions, metric=MetricKind.IP, dtype="f16")
+        index = Index(ndim=dimensions, metric=MetricKind.IP, dtype="f16", expansion_search=EXPANSION)
         graph = cls(frozenset(file.seq for file in files), sum(len(file.vectors) for file in files), index)
-        threading.Thread(target=graph._make, args=(files,), name="vector-graph", daemon=True).start()
+        threading.Thread(target=graph._make, args=(files,), name="vector-graph").start()
         return graph
 
     def _make(self, files: Sequence[FileVectors]) -> None:
-        for file in files:  # in pieces: the interpreter goes on in between
-            keys = file.seq * _POSITIONS + np.arange(len(file.vectors), dtype=np.uint64)
-            self.index.add(keys, file.vectors, threads=1)
+        for file in files:
+            for start in range(0, len(file.vectors), _AT_ONCE):
+                if not threading.main_thread().is_alive():  # the process ends, and would otherwise wait for this
+                    return
+                piece = file.vectors[start : start + _AT_ONCE]
+                keys = file.seq * _POSITIONS + start + np.arange(len(piece), dtype=np.uint64)
+                self.index.add(keys, piece, threads=1)
         self.ready.set()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, tuple_, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, column, func, select, update, values
 from sqlalchemy.exc import IntegrityError
 
 from lockstitch.assistants import refusals
@@ -179,10 +179,14 @@ def size_of_text(connection: Connection, vector_store_id: str) -> tuple[int, int
 
 def chunks_at(connection: Connection, places: Collection[tuple[int, int]]) -> list[Row]:
     """Return chunks by the number of their file and their position in it."""
+    if not places:
+        return []
     chunks = vector_store_chunks.c
+    # A join: SQLite has no use for its index where pairs of columns are looked for in a list.
+    wanted = values(column("file_seq", BigInteger), column("position", Integer)).data(list(places)).cte("wanted")
+    same = (chunks.file_seq == wanted.c.file_seq) & (chunks.position == wanted.c.position)
     query = select(chunks.seq, chunks.file_seq, chunks.position, chunks.text, chunks.words)
-    at = tuple_(chunks.file_seq, chunks.position).in_(list(places))
-    return rows.fetch(connection, query.where(at)) if places else []
+    return rows.fetch(connection, query.select_from(wanted.join(vector_store_chunks, same)))
 
 
 def by_seq(connection: Connection, seqs: Collection[int]) -> dict[int, Row]:

@@ -18,6 +18,7 @@ from temporalio.client import Client
 
 from lockstitch.activities.backends.local_turn import TurnWriter
 from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.embedding.embedder import Embedder
 from lockstitch.assistants.http.app import PATIENCE, build_app
 from lockstitch.assistants.http.keyring import Keyring
 from lockstitch.assistants.http.open_streams import OpenStreams
@@ -25,6 +26,8 @@ from lockstitch.assistants.http.request_heads import guarded_protocol
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.assistants.model.turn import ArgumentsDelta, CallStarted, ModelEvent, TextDelta, TurnFinished, Usage
+from lockstitch.assistants.search.query import Search
+from lockstitch.assistants.search.semantics import Semantics, open_vector_index
 from lockstitch.assistants.store import event_log, runs, steps, vector_store_files
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
@@ -127,6 +130,7 @@ async def running_server(
     keyring: Callable[[Database], Keyring] = Keyring,
     streams: OpenStreams | None = None,
     patience: timedelta = PATIENCE,
+    embedder: Embedder | None = None,
 ) -> AsyncIterator[Server]:
     """Serve a database."""
     async with AsyncExitStack() as stack:
@@ -134,7 +138,10 @@ async def running_server(
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(Starter(temporal, task_queue=task_queue or f"test-{uuid4()}"))
         delivery = CommandDelivery(database, starter)
-        services = Services(database, feed, delivery, starter, streams=streams or OpenStreams())
+        semantics = embedder and Semantics(embedder, await open_vector_index(database, upgrades=True))
+        services = Services(
+            database, feed, delivery, starter, streams=streams or OpenStreams(), search=Search(semantics)
+        )
         listener = listen("127.0.0.1", 0, purpose="a test", option="nothing")
         app = build_app(services, keyring(database), patience=patience)
         await stack.enter_async_context(serving(app, listener, guarded_protocol(patience)))

@@ -268,13 +268,14 @@ async def test_a_port_in_use_is_named_with_the_option_that_changes_it(stack, tmp
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-async def test_dev_leaves_no_process_behind(number, tmp_path, eventually):
+async def test_dev_embeds_where_it_can_and_leaves_no_process_behind(number, tmp_path, eventually):
     words = ["dev", "--data-dir", str(tmp_path)]
     words += [word for name in ("port", "temporal-port", "ui-port", "metrics-port") for word in (f"--{name}", "0")]
     process = await asyncio.create_subprocess_exec(*LOCKSTITCH, *words, stdout=asyncio.subprocess.PIPE)
     while b"Ready" not in (line := await process.stdout.readline()):
         assert line, "it ended before it was ready"
     children = psutil.Process(process.pid).children(recursive=True)
+    embedders = [child.environ().get("LOCKSTITCH_EMBEDDER") for child in children]
     process.send_signal(number)
     await process.wait()
 
@@ -282,6 +283,7 @@ async def test_dev_leaves_no_process_behind(number, tmp_path, eventually):
         return not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
 
     assert len(children) == 3
+    assert embedders.count("minilm") == 2  # of the worker and the server
     await eventually(gone)
 
 

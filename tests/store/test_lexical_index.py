@@ -69,6 +69,24 @@ async def test_chunks_with_any_of_the_words_are_found_in_their_own_store_and_fil
     assert await store.read(find, ["are"], file_seqs=[]) == []
 
 
+async def test_where_words_are_rare_chunks_that_have_none_of_them_are_not_looked_at(store, fill):
+    vector_store = await fill(a="Apples are red", b="Bananas are yellow", c="Cherries are red")
+
+    def find(connection):
+        return index_of(connection).find(connection, vector_store, ["are", "red"], rare=["red"], limit=10)
+
+    assert sorted(chunk["text"] for chunk in await store.read(find)) == ["Apples are red", "Cherries are red"]
+
+
+async def test_chunks_are_found_by_their_places(store, fill):
+    vector_store = await fill(a="Apples", b="Bananas")
+    [(a, _), (b, _)] = await store.read(vector_store_files.attributes_of, vector_store)
+    found = await store.read(vector_store_files.chunks_at, [(b, 0), (a, 0), (a, 1)])
+
+    assert sorted((chunk["file_seq"], chunk["text"]) for chunk in found) == [(a, "Apples"), (b, "Bananas")]
+    assert await store.read(vector_store_files.chunks_at, []) == []
+
+
 async def test_the_index_forgets_what_is_deleted_in_every_way(store, fill, found):
     vector_store = await fill(a="Apples", b="More apples", c="Still apples")
     cursor = PageCursor(descending=False)
