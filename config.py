@@ -154,7 +154,8 @@ class Config:
     sandbox: SandboxChoice = _setting(
         "LOCKSTITCH_SANDBOX",
         "none",
-        "What confines the code of the code interpreter, the same for every process: none refuses that tool.",
+        "What confines the code of the code interpreter and the reading of documents, the same for every process: none "
+        "refuses that tool, and reads nothing but text.",
         ("none", "sandlock", "bwrap"),
     )
     assistants_url: str = _setting(

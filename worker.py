@@ -39,6 +39,7 @@ from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
+from lockstitch.assistants.ingestion.documents import DocumentParser
 from lockstitch.assistants.ingestion.parsing import FileParser, TextParser
 from lockstitch.assistants.model import local_server
 from lockstitch.assistants.model.turn import Model
@@ -48,7 +49,7 @@ from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
 from lockstitch.probes import listen, probe_app, serving
-from lockstitch.sandbox.port import Limits
+from lockstitch.sandbox.port import Limits, Sandbox
 from lockstitch.starter import contract
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.code_queue import code_queue
@@ -115,8 +116,11 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         checks = {"temporal": lambda: starter.count("queued"), "database": database.check}
         await stack.enter_async_context(serving(probe_app(checks), listener))
         remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
-        code = await stack.enter_async_context(open_code_sessions(config, database))
-        options: dict[str, Any] = {"remote": remote, "semantics": semantics, "code": code}
+        options: dict[str, Any] = {"remote": remote, "semantics": semantics}
+        sandbox = await stack.enter_async_context(open_sandbox(config))
+        if sandbox is not None:
+            options["parser"] = DocumentParser(sandbox, TextParser())
+            options["code"] = await stack.enter_async_context(_code_sessions(config, database, sandbox))
         for worker in build_workers(client, config, database, model, tools, **options):
             await stack.enter_async_context(worker)
         telemetry.log.info(
@@ -262,25 +266,28 @@ def build_worker(
 
 
 @asynccontextmanager
-async def open_code_sessions(config: Config, database: Database) -> AsyncIterator[CodeSessions | None]:
-    """Build what holds this worker's sessions of the code interpreter; ``None`` where the settings want none.
+async def open_sandbox(config: Config) -> AsyncIterator[Sandbox | None]:
+    """Build what confines code and the reading of documents; ``None`` where the settings want none of either.
 
-    Raises `SandboxUnavailable` where the sandbox does not confine anything here: no code runs without one.
+    Raises `SandboxUnavailable` where it does not confine anything here: nothing runs without it.
     """
     if config.sandbox == "none":
         yield None
         return
     from lockstitch.sandbox.sandboxes import sandbox_of
 
-    limits = Limits()
-    sandbox = sandbox_of(config.sandbox, limits=limits, warm=1)
+    sandbox = sandbox_of(config.sandbox, limits=Limits(), warm=1)
     try:
         await sandbox.probe()
-        own_queue = f"{code_queue(config.task_queue)}-{uuid4().hex}"
-        async with CodeSessions(database, sandbox, limits, own_queue) as sessions:
-            yield sessions
+        yield sandbox
     finally:
         await sandbox.aclose()
+
+
+def _code_sessions(config: Config, database: Database, sandbox: Sandbox) -> CodeSessions:
+    """Return what holds this worker's sessions of the code interpreter."""
+    own_queue = f"{code_queue(config.task_queue)}-{uuid4().hex}"
+    return CodeSessions(database, sandbox, Limits(), own_queue)
 
 
 def _semantics(config: Config, database: Database) -> AbstractAsyncContextManager[Semantics | None]:
