@@ -48,6 +48,7 @@ from lockstitch.assistants.search.query import Search
 from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
+from lockstitch.errors import LockstitchError
 from lockstitch.probes import listen, probe_app, serving
 from lockstitch.sandbox.port import Limits, Sandbox
 from lockstitch.starter import contract
@@ -113,7 +114,12 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
         await stack.enter_async_context(counting_open_runs(starter))
-        checks = {"temporal": lambda: starter.count("queued"), "database": database.check}
+        started = asyncio.Event()
+        checks = {
+            "temporal": lambda: starter.count("queued"),
+            "database": database.check,
+            "worker": lambda: _check_started(started),
+        }
         await stack.enter_async_context(serving(probe_app(checks), listener))
         remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
         options: dict[str, Any] = {"remote": remote, "semantics": semantics}
@@ -123,6 +129,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
             options["code"] = await stack.enter_async_context(_code_sessions(config, database, sandbox))
         for worker in build_workers(client, config, database, model, tools, **options):
             await stack.enter_async_context(worker)
+        started.set()
         telemetry.log.info(
             "worker_started",
             task_queue=config.task_queue,
@@ -132,6 +139,11 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         )
         await stop.wait()
         telemetry.log.info("worker_stopping", grace_seconds=config.shutdown_grace.total_seconds())
+
+
+async def _check_started(started: asyncio.Event) -> None:
+    if not started.is_set():
+        raise LockstitchError("it is starting")
 
 
 WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()

@@ -48,6 +48,7 @@ async def started_stack(folder: Path, **environment: str) -> AsyncIterator[DevSt
         "RECORDED_STEPS_FOLDER": str(folder),
         "LOCKSTITCH_LINK_SECRETS": LINK_SECRET,
         "LOCKSTITCH_EMBEDDER": "static",  # what is ingested here is not about the quality of vectors
+        "LOCKSTITCH_SANDBOX": "none",
         **environment,
     }
     options = DevOptions(folder, port=0, temporal_port=0, ui_port=0, metrics_port=0, environment=settings, quiet=True)
