@@ -66,7 +66,7 @@ class _Output:
 
     def _add_line(self, text: str) -> None:
         begins_line = not self.logs or self.logs[-1].endswith("\n")
-        self.logs.append(f"{'' if begins_line else chr(10)}{text}\n")
+        self.logs.append(f"{'' if begins_line else chr(10)}{text.rstrip()}\n")
 
 
 _LIMITS = {"wall": "time", "cpu": "processor time"}

@@ -131,6 +131,7 @@ async def running_server(
     streams: OpenStreams | None = None,
     patience: timedelta = PATIENCE,
     embedder: Embedder | None = None,
+    runs_code: bool = False,
 ) -> AsyncIterator[Server]:
     """Serve a database."""
     async with AsyncExitStack() as stack:
@@ -139,9 +140,8 @@ async def running_server(
         starter = await stack.enter_async_context(Starter(temporal, task_queue=task_queue or f"test-{uuid4()}"))
         delivery = CommandDelivery(database, starter)
         semantics = embedder and Semantics(embedder, await open_vector_index(database, upgrades=True))
-        services = Services(
-            database, feed, delivery, starter, streams=streams or OpenStreams(), search=Search(semantics)
-        )
+        options = {"streams": streams or OpenStreams(), "search": Search(semantics), "runs_code": runs_code}
+        services = Services(database, feed, delivery, starter, **options)
         listener = listen("127.0.0.1", 0, purpose="a test", option="nothing")
         app = build_app(services, keyring(database), patience=patience)
         await stack.enter_async_context(serving(app, listener, guarded_protocol(patience)))
@@ -162,6 +162,12 @@ async def server(temporal: Client, make_database: Callable[..., Any]) -> AsyncIt
 def another_server(temporal: Client, database_url: str) -> Callable[..., Any]:
     """Start a server of one's own, on another Temporal server where one is given."""
     return lambda client=temporal, **options: running_server(client, database_url, **options)
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Start a server on a database of one's own."""
+    return running_server
 
 
 @pytest.fixture(scope="session")
