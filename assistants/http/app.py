@@ -1,6 +1,7 @@
 """The HTTP server: every route on one screen, and what the operations work with."""
 
 import asyncio
+import gc
 import ipaddress
 import signal
 from collections.abc import AsyncIterator
@@ -187,6 +188,7 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
         app = build_app(services, keyring, patience=config.request_timeout)
         await stack.enter_async_context(serving(app, listener, guarded_protocol(config.request_timeout)))
         stack.callback(services.feed.dismiss)
+        gc.freeze()
         telemetry.log.info("http_server_started", host=config.host, port=listener.getsockname()[1])
         await stop.wait()
         telemetry.log.info("http_server_stopping")

@@ -24,8 +24,14 @@ DEFAULT_TRUNCATION = {"type": "auto", "last_messages": None}
 
 _OPEN = Prepared(select(runs).where(ACTIVE_RUN, runs.c.created_at < bindparam("before")).order_by(runs.c.seq))
 
-_GET = Prepared(select(runs).where(runs.c.id == bindparam("run"), runs.c.thread_id == bindparam("thread")))
-"""What clients that poll ask for all the time."""
+_NEVER_SHOWN = frozenset({"seq", "handlers", "turns"})
+
+# What clients that poll ask for all the time, so it reads what they see and no more.
+_GET = Prepared(
+    select(*(column for column in runs.c if column.name not in _NEVER_SHOWN)).where(
+        runs.c.id == bindparam("run"), runs.c.thread_id == bindparam("thread")
+    )
+)
 
 _OVERRIDABLE = ("model", "temperature", "top_p", "reasoning_effort", "tools", "response_format")
 

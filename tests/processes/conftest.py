@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
@@ -65,6 +66,22 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevSt
 def own_stack(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[DevStack]]:
     """Start a stack for one test."""
     return lambda **environment: started_stack(tmp_path / "stack", **environment)
+
+
+@pytest.fixture
+def asked_for(eventually) -> Callable[[DevStack, str], Any]:
+    """Return a key once the server asks for keys: of the first one, others than its maker learn after seconds."""
+
+    async def wait(stack: DevStack, key: str) -> str:
+        async with httpx2.AsyncClient(base_url=stack.server_url, trust_env=False) as http:
+
+            async def is_refused() -> bool:
+                return (await http.get("/v1/files")).status_code == 401
+
+            await eventually(is_refused)
+        return key
+
+    return wait
 
 
 @pytest.fixture

@@ -143,11 +143,11 @@ async def test_a_server_that_others_would_reach_does_not_start_without_a_key(sta
     assert "`lockstitch keys create --project NAME`" in err
 
 
-async def test_a_run_is_watched_with_a_key_where_keys_are_asked_for(own_stack):
+async def test_a_run_is_watched_with_a_key_where_keys_are_asked_for(own_stack, asked_for):
     async with own_stack() as stack:
         store = {"LOCKSTITCH_DATABASE_URL": f"sqlite:///{stack.data_dir / 'lockstitch.db'}"}
         _, made, _ = await lockstitch("keys", "create", "--project", "default", "--json", **store)
-        key = json.loads(made)["key"]
+        key = await asked_for(stack, json.loads(made)["key"])
         async with openai.AsyncOpenAI(base_url=f"{stack.server_url}/v1", api_key=key) as client:
             assistant = await client.beta.assistants.create(model="script")
         reach = {"LOCKSTITCH_TEMPORAL_ADDRESS": stack.temporal_address, "LOCKSTITCH_SERVER_URL": stack.server_url}
