@@ -12,6 +12,8 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 from openai import AsyncOpenAI
 from sqlalchemy import Connection
 from temporalio.client import Client
@@ -162,6 +164,19 @@ async def server(temporal: Client, make_database: Callable[..., Any]) -> AsyncIt
 def another_server(temporal: Client, database_url: str) -> Callable[..., Any]:
     """Start a server of one's own, on another Temporal server where one is given."""
     return lambda client=temporal, **options: running_server(client, database_url, **options)
+
+
+@pytest.fixture(scope="session")
+def problems_with() -> Callable[[str, Any], list[str]]:
+    """Tell what about a value does not fit a schema of the API's published description."""
+    description = yaml.safe_load((Path(__file__).parent.parent / "data" / "assistants-openapi.yaml").read_text())
+
+    def find(schema: str, value: Any) -> list[str]:
+        reference = {"$ref": f"#/components/schemas/{schema}", "components": description["components"]}
+        errors = Draft202012Validator(reference).iter_errors(value)
+        return [f"{error.json_path}: {error.message[:300]}" for error in errors]
+
+    return find
 
 
 @pytest.fixture(scope="session")

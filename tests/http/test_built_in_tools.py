@@ -1,8 +1,10 @@
 """The built-in tools as programs meet them: a real worker, a real sandbox, and a model that follows a script."""
 
+import json
 from contextlib import AsyncExitStack
 from uuid import uuid4
 
+import httpx2
 import openai
 import pytest
 
@@ -324,3 +326,22 @@ async def test_a_run_whose_tools_do_not_fit_together_is_refused(sdk, tools, run,
     with pytest.raises(openai.BadRequestError, match=message) as refused:
         await sdk.beta.threads.runs.create(thread.id, assistant_id=assistant.id, **run)
     assert refused.value.param == param
+
+
+@pytest.mark.parametrize("text", ["Please plot.", "How long is the warranty?", "Please divide.", "Some nonsense."])
+async def test_events_steps_and_messages_fit_the_description(sdk, talk, shelf, problems_with, text):
+    resources = {"file_search": {"vector_store_ids": [shelf]}}
+    run = await talk(text, tools=[CODE, SEARCH], tool_resources=resources)
+    steps = await sdk.beta.threads.runs.steps.list(run.id, thread_id=run.thread_id, include=[CONTENT])
+    events = await sdk.get(f"/runs/{run.id}/events", cast_to=httpx2.Response)
+    told = [
+        {"event": block.split("\n")[0].removeprefix("event: "), "data": json.loads(block.rpartition("data: ")[2])}
+        for block in events.text.strip().split("\n\n")
+        if "[DONE]" not in block and not block.startswith(":")
+    ]
+
+    assert any(event["event"] == "thread.run.step.delta" for event in told)
+    assert [found for event in told if (found := problems_with("AssistantStreamEvent", event))] == []
+    for step in steps.data:
+        assert problems_with("RunStepObject", step.to_dict()) == []
+    assert problems_with("MessageObject", (await answer_to(sdk, run)).to_dict()) == []
