@@ -96,6 +96,13 @@ class Config:
         (),
         "Import paths of tools, separated by commas: package.module or package.module:name.",
     )
+    worker_serves: tuple[str, ...] = _setting(
+        "LOCKSTITCH_WORKER_SERVES",
+        ("runs", "files", "code"),
+        "What a worker does, separated by commas: runs, the ingestion of files, the code of the code interpreter. So "
+        "that code, and files that nobody knows, stay on machines of their own.",
+        ("runs", "files", "code"),
+    )
     model: ModelChoice = _setting(
         "LOCKSTITCH_MODEL",
         "auto",
@@ -239,16 +246,23 @@ class Config:
 
 def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:
     variable, choices = metadata["variable"], metadata["choices"]
-    if choices and text not in choices:
-        raise SettingsInvalid(variable, f"{text!r} is not one of {', '.join(choices)}.")
     if isinstance(default, tuple):
-        return tuple(path.strip() for path in text.split(",") if path.strip())
+        parts = tuple(part.strip() for part in text.split(",") if part.strip())
+        for part in parts if choices else ():
+            _check_choice(variable, choices, part)
+        return parts
+    _check_choice(variable, choices, text)
     if isinstance(default, bool):
         return text == "true"
     if isinstance(default, int | timedelta):
         number = _number(metadata, text)
         return timedelta(seconds=number) if isinstance(default, timedelta) else number
     return text
+
+
+def _check_choice(variable: str, choices: tuple[str, ...], text: str) -> None:
+    if choices and text not in choices:
+        raise SettingsInvalid(variable, f"{text!r} is not one of {', '.join(choices)}.")
 
 
 def _number(metadata: Mapping[str, Any], text: str) -> int:

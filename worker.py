@@ -3,36 +3,24 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
 from uuid import uuid4
 
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
-from temporalio.client import (
-    Client,
-    Schedule,
-    ScheduleActionStartWorkflow,
-    ScheduleAlreadyRunningError,
-    ScheduleIntervalSpec,
-    ScheduleOverlapPolicy,
-    SchedulePolicy,
-    ScheduleSpec,
-    ScheduleState,
-)
+from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from lockstitch import telemetry
-from lockstitch.activities.adoption import AdoptionActivities, StrandedRuns, Sweep
+from lockstitch.activities.adoption import AdoptionActivities, StrandedRuns
 from lockstitch.activities.backends.base import Backend
 from lockstitch.activities.backends.local import LocalBackend
 from lockstitch.activities.code_calls import CodeActivities
 from lockstitch.activities.code_sessions import CodeSessions
 from lockstitch.activities.escalations import NotificationActivities
 from lockstitch.activities.file_searches import SearchActivities
-from lockstitch.activities.housekeeping import Chores, HousekeepingActivities
+from lockstitch.activities.housekeeping import HousekeepingActivities
 from lockstitch.activities.ingestion import IngestionActivities
 from lockstitch.activities.runs import RunActivities
 from lockstitch.activities.tool_calls import ToolActivities
@@ -49,9 +37,9 @@ from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
 from lockstitch.errors import LockstitchError
+from lockstitch.namespace_setup import ensure_namespace
 from lockstitch.probes import listen, probe_app, serving
 from lockstitch.sandbox.port import Limits, Sandbox
-from lockstitch.starter import contract
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.code_queue import code_queue
 from lockstitch.starter.decision_links import DecisionLinks
@@ -73,12 +61,6 @@ HEARTBEAT_THROTTLE = timedelta(seconds=2)
 
 HANDLER_THREADS = 200
 """How many handlers that are not async run at a time; one that was given up at its timeout keeps its thread."""
-
-SWEEP_EVERY = timedelta(seconds=30)
-"""How often stranded runs are looked for."""
-
-CHORES_EVERY = timedelta(minutes=1)
-"""How often files and vector stores that have expired are removed."""
 
 CODE_CALLS_AT_A_TIME = 4
 """How many calls of the code interpreter one worker takes at a time, of each of its two task queues."""
@@ -108,9 +90,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         client = await connect_temporal(
             config.temporal_address, config.temporal_namespace, telemetry.buffering_runtime()
         )
-        await ensure_search_attributes(client)
-        await ensure_sweep(client, config.task_queue)
-        await ensure_housekeeping(client, config.task_queue)
+        await ensure_namespace(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
         await stack.enter_async_context(counting_open_runs(starter))
@@ -133,6 +113,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         telemetry.log.info(
             "worker_started",
             task_queue=config.task_queue,
+            serves=config.worker_serves,
             model=model.name,
             embedder=config.embedder,
             tools=list(tools),
@@ -164,34 +145,54 @@ def build_workers(
     code: CodeSessions | None = None,
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
-    """Return the workers of runs, of files and of code, and one more for each task queue that a tool asks for.
+    """Return the workers of runs, of files and of code, as far as the settings want them.
 
     ``remote`` are the backends beside the one whose runs are our own; without ``semantics`` files are found by words
     alone, without a ``parser`` only those are read that are text, and without ``code`` none is run here.
     """
+    workers: list[Worker] = []
+    if "runs" in config.worker_serves:
+        workers += _run_workers(client, config, database, model, tools, remote, semantics, workflow_runner)
+    if "files" in config.worker_serves:
+        ingestion = IngestionActivities(database, parser or TextParser(), semantics).activities()
+        few = min(FILES_AT_A_TIME, config.max_concurrent_activities)
+        workers.append(build_worker(client, config, ingestion_queue(config.task_queue), ingestion, slots=few))
+    if "code" in config.worker_serves and code is not None:
+        workers += _code_workers(client, config, database, code)
+    return workers
+
+
+def _run_workers(
+    client: Client,
+    config: Config,
+    database: Database,
+    model: Model,
+    tools: ToolRegistry,
+    remote: Sequence[Backend],
+    semantics: Semantics | None,
+    workflow_runner: WorkflowRunner,
+) -> Iterator[Worker]:
+    """Yield the worker of runs, and one more for each task queue that a tool asks for."""
     runs_code = config.sandbox != "none"
     local = LocalBackend(database, model, tools, _context_tokens(config), runs_code=runs_code)
     backends = {backend.name: backend for backend in (local, *remote)}
-    runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
-    notify = NotificationActivities(database, _webhook(config), _decision_links(config)).deliver_notification
     starter = Starter(client, task_queue=config.task_queue)  # opens no connection of its own, so nothing to close
     elsewhere = [backend for backend in remote if isinstance(backend, StrandedRuns)]
-    sweep = AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs
     embedder = None if semantics is None else semantics.embedder.name
-    chores = HousekeepingActivities(database, starter, embedder).do_chores
-    searches = SearchActivities(database, Search(semantics)).activities()
-    activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, chores, *searches, *calls]
-    workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, EmbedAnew, Housekeeping]
-    ingestion = IngestionActivities(database, parser or TextParser(), semantics).activities()
-    few = min(FILES_AT_A_TIME, config.max_concurrent_activities)
-    own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
-    return [
-        build_worker(client, config, config.task_queue, activities, workflows, workflow_runner),
-        build_worker(client, config, ingestion_queue(config.task_queue), ingestion, slots=few),
-        *(build_worker(client, config, queue, calls) for queue in sorted(own_queues)),
-        *(_code_workers(client, config, database, code) if code else ()),
+    activities: list[Callable[..., Any]] = [
+        *RunActivities(database, backends, tools).activities(),
+        *SearchActivities(database, Search(semantics)).activities(),
+        NotificationActivities(database, _webhook(config), _decision_links(config)).deliver_notification,
+        AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs,
+        HousekeepingActivities(database, starter, embedder).do_chores,
+        *calls,
     ]
+    workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, EmbedAnew, Housekeeping]
+    yield build_worker(client, config, config.task_queue, activities, workflows, workflow_runner)
+    own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
+    for queue in sorted(own_queues):
+        yield build_worker(client, config, queue, calls)
 
 
 def _code_workers(client: Client, config: Config, database: Database, sessions: CodeSessions) -> Iterator[Worker]:
@@ -200,37 +201,6 @@ def _code_workers(client: Client, config: Config, database: Database, sessions: 
     few = min(CODE_CALLS_AT_A_TIME, config.max_concurrent_activities)
     for queue in (code_queue(config.task_queue), sessions.task_queue):
         yield build_worker(client, config, queue, activities, slots=few)
-
-
-async def ensure_sweep(client: Client, task_queue: str) -> None:
-    """Make the schedule that sweeps for stranded runs, where the namespace does not have it yet."""
-    action = ScheduleActionStartWorkflow(
-        AdoptionSweep.run, Sweep(), id=f"adoption-sweep-{task_queue}", task_queue=task_queue
-    )
-    note = "Takes over runs that nobody carries."
-    await _ensure_schedule(client, f"adoption-{task_queue}", action, SWEEP_EVERY, note)
-
-
-async def ensure_housekeeping(client: Client, task_queue: str) -> None:
-    """Make the schedule that removes what has expired, where the namespace does not have it yet."""
-    action = ScheduleActionStartWorkflow(
-        Housekeeping.run, Chores(), id=f"housekeeping-round-{task_queue}", task_queue=task_queue
-    )
-    note = "Removes files and vector stores that have expired."
-    await _ensure_schedule(client, f"housekeeping-{task_queue}", action, CHORES_EVERY, note)
-
-
-async def _ensure_schedule(
-    client: Client, schedule_id: str, action: ScheduleActionStartWorkflow, every: timedelta, note: str
-) -> None:
-    schedule = Schedule(
-        action=action,
-        spec=ScheduleSpec(intervals=[ScheduleIntervalSpec(every=every)]),
-        policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
-        state=ScheduleState(note=note),
-    )
-    with suppress(ScheduleAlreadyRunningError):
-        await client.create_schedule(schedule_id, schedule)
 
 
 def _context_tokens(config: Config) -> int | None:
@@ -283,7 +253,7 @@ async def open_sandbox(config: Config) -> AsyncIterator[Sandbox | None]:
 
     Raises `SandboxUnavailable` where it does not confine anything here: nothing runs without it.
     """
-    if config.sandbox == "none":
+    if config.sandbox == "none" or config.worker_serves == ("runs",):
         yield None
         return
     from lockstitch.sandbox.sandboxes import sandbox_of
@@ -375,16 +345,3 @@ async def open_remote_backends(
         yield (backend,)
     finally:
         await backend.aclose()
-
-
-async def ensure_search_attributes(client: Client) -> None:
-    """Register the search attributes of runs, where the namespace does not have them yet."""
-    service, namespace = client.operator_service, client.namespace
-    known = await service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
-    missing = {
-        key.name: IndexedValueType.ValueType(key.indexed_value_type)
-        for key in contract.SEARCH_ATTRIBUTES
-        if key.name not in known.custom_attributes
-    }
-    if missing:
-        await service.add_search_attributes(AddSearchAttributesRequest(namespace=namespace, search_attributes=missing))

@@ -32,6 +32,7 @@ SET = {
     "LOCKSTITCH_MODEL_SCRIPT": ("script.json", "model_script", "script.json"),
     "OPENAI_API_KEY": ("sk-1\n", "openai_api_key", "sk-1"),
     "OPENAI_BASE_URL": ("http://models/v1", "openai_base_url", "http://models/v1"),
+    "LOCKSTITCH_WORKER_SERVES": ("files, code", "worker_serves", ("files", "code")),
     "LOCKSTITCH_SANDBOX": ("sandlock", "sandbox", "sandlock"),
     "LOCKSTITCH_EMBEDDER": ("static", "embedder", "static"),
     "LOCKSTITCH_EMBEDDINGS_URL": ("http://vectors/v1", "embeddings_url", "http://vectors/v1"),

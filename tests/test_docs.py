@@ -23,9 +23,11 @@ def setting_row(setting) -> str:
     default = setting.default
     if isinstance(default, timedelta):
         default = f"{default.total_seconds():g}"
+    if isinstance(default, tuple):
+        default = ",".join(default)
     if isinstance(default, bool):
         default = str(default).lower()
-    shown = f"`{default}`" if default not in ("", ()) else ""
+    shown = f"`{default}`" if default != "" else ""
     return f"| `{setting.metadata['variable']}` | {shown} | {setting.metadata['description']} |"
 
 

@@ -77,10 +77,12 @@ async def sdk(temporal, make_database, serve):
         url = stack.enter_context(make_database())
         server = await stack.enter_async_context(serve(temporal, url, task_queue=queue, runs_code=True))
         sessions = CodeSessions(server.database, sandbox, limits, f"{queue}-code-here")
-        parts = (temporal, Config(task_queue=queue, sandbox="sandlock"), server.database, ScriptedModel(SCRIPT))
         code_sessions = await stack.enter_async_context(sessions)
-        for worker in build_workers(*parts, ToolRegistry(), code=code_sessions):
-            await stack.enter_async_context(worker)
+        for serves in (("runs",), ("files", "code")):  # as in two processes, one of them hardened
+            config = Config(task_queue=queue, sandbox="sandlock", worker_serves=serves)
+            parts = (temporal, config, server.database, ScriptedModel(SCRIPT), ToolRegistry())
+            for worker in build_workers(*parts, code=code_sessions):
+                await stack.enter_async_context(worker)
         opened = openai.AsyncOpenAI(base_url=f"{server.url}/v1", api_key="anything", max_retries=0)
         yield await stack.enter_async_context(opened)
 
