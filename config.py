@@ -11,6 +11,7 @@ ModelChoice = Literal["auto", "openai", "offline"]
 ModelApi = Literal["auto", "responses", "chat"]
 OPENAI_URL = "https://api.openai.com/v1"
 LogFormat = Literal["console", "json"]
+SandboxChoice = Literal["sandlock", "bwrap", "none"]
 
 
 LARGEST_PORT = 65_535
@@ -123,6 +124,57 @@ class Config:
     model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
     openai_api_key: str = _secret("OPENAI_API_KEY", "The key of the model endpoint.")
     openai_base_url: str = _setting("OPENAI_BASE_URL", OPENAI_URL, "The model endpoint.")
+    sandbox: SandboxChoice = _setting(
+        "LOCKSTITCH_SANDBOX",
+        "sandlock",
+        "What confines code that models write; with none, no code is run.",
+        ("sandlock", "bwrap", "none"),
+    )
+    sandbox_python: str = _setting(
+        "LOCKSTITCH_SANDBOX_PYTHON", "", "The Python that runs it, with its packages; empty is the worker's own."
+    )
+    sandbox_warm_kernels: int = _setting(
+        "LOCKSTITCH_SANDBOX_WARM_KERNELS",
+        1,
+        "Interpreters kept ready with numpy, pandas and matplotlib imported, about 120 MB each.",
+        numbers=(0, 100),
+    )
+    sandbox_memory_mib: int = _setting(
+        "LOCKSTITCH_SANDBOX_MEMORY_MIB",
+        1024,
+        "Memory that a session may use, all its processes together, in MiB.",
+        numbers=(128, LARGEST_NUMBER),
+    )
+    sandbox_processes: int = _setting(
+        "LOCKSTITCH_SANDBOX_PROCESSES", 64, "Processes that it may have.", numbers=(4, 10_000)
+    )
+    sandbox_wall: timedelta = _setting(
+        "LOCKSTITCH_SANDBOX_WALL_SECONDS",
+        timedelta(seconds=120),
+        "How many seconds one call may take before it is stopped.",
+        numbers=(1, 86_400),
+    )
+    sandbox_cpu: timedelta = _setting(
+        "LOCKSTITCH_SANDBOX_CPU_SECONDS",
+        timedelta(seconds=300),
+        "How many seconds of processor time, over all processes, it may take.",
+        numbers=(1, LARGEST_NUMBER),
+    )
+    sandbox_disk_mib: int = _setting(
+        "LOCKSTITCH_SANDBOX_DISK_MIB",
+        512,
+        "Room for the files of a session, in MiB.",
+        numbers=(1, LARGEST_NUMBER),
+    )
+    sandbox_output_kib: int = _setting(
+        "LOCKSTITCH_SANDBOX_OUTPUT_KIB",
+        256,
+        "Text that one call may print, in KiB; what comes after it is left out.",
+        numbers=(1, 16_384),
+    )
+    sandbox_files: int = _setting(
+        "LOCKSTITCH_SANDBOX_FILES", 100, "Files that are kept of what one call made.", numbers=(0, 10_000)
+    )
     assistants_url: str = _setting(
         "LOCKSTITCH_ASSISTANTS_URL",
         "",

@@ -20,6 +20,7 @@ from lockstitch.sandbox.port import Changes, Limits, Printed, Raised, RunEvent, 
 from lockstitch.sandbox.python_installation import PythonInstallation
 from lockstitch.sandbox.session_files import SessionFiles
 from lockstitch.sandbox.syscall_filter import syscall_filter
+from lockstitch.sandbox.warden import delete_folder
 from lockstitch.sandbox.wires import CpuSpent, Interrupted, Lost, RunEnded, Told, Wires
 
 START_PATIENCE = timedelta(seconds=60)
@@ -268,3 +269,6 @@ class KernelSession:
             self._warden.send_signal(signal.SIGKILL)
             await self._warden.wait()
         self._wires.close()
+        if self.folder.exists():  # the warden was killed, and deleted nothing
+            with suppress(OSError):
+                await asyncio.to_thread(delete_folder, self.folder)
