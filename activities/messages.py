@@ -98,6 +98,10 @@ class RequestedCall(BaseModel):
     policy: ToolPolicy | None = None
     outcome: ToolOutcome | None = None
     client_answers: bool = False
+    built_in: Literal["code_interpreter", "file_search"] | None = None
+    """The built-in tool that is called, where it is one."""
+    session_queue: str | None = None
+    """The task queue of the worker that holds the code interpreter's session of the thread, if there is one."""
 
 
 class RunStop(BaseModel):
@@ -127,6 +131,13 @@ class CallTool(BaseModel):
     """Attempts that were made before a person decided that the handler is called again."""
     despite_unknown_outcome: bool = False
     """That person knew that an earlier attempt may have taken effect."""
+
+
+class UseBuiltInTool(BaseModel):
+    """Carry out a call of a built-in tool; its arguments are in the store."""
+
+    run: RunRef
+    call_id: str
 
 
 class ToolCallDone(BaseModel):

@@ -166,7 +166,7 @@ class RunActivities:
         return stop.model_copy(update={"calls": calls})
 
     def _policy(self, call: RequestedCall) -> ToolPolicy | None:
-        tool = None if call.client_answers else self._tools.get(call.name)
+        tool = None if call.client_answers or call.built_in else self._tools.get(call.name)
         return None if tool is None else tool.policy
 
 

@@ -52,7 +52,7 @@ class ToolActivities:
         if row is None:
             raise ApplicationError(f"The run has no tool call {call_id!r}.", type="server_error", non_retryable=True)
         if row["output"] is not None:  # an earlier attempt got as far as recording it
-            return _done(row)
+            return done(row)
         began = time.monotonic()
         outcome: ToolOutcome = "succeeded"
         try:
@@ -69,7 +69,7 @@ class ToolActivities:
         recorded = await self._database.write(
             lambda connection: _record(connection, run_id, call_id, output, outcome, duration)
         )
-        return _done(recorded)
+        return done(recorded)
 
     async def _reconciled(self, tool: Tool, call: CallTool, row: Row) -> str | None:
         """Return the output of an earlier attempt that took effect and did not tell; ``None`` to call the handler."""
@@ -165,7 +165,8 @@ def _record(
     return row
 
 
-def _done(row: Row) -> ToolCallDone:
+def done(row: Row) -> ToolCallDone:
+    """Return what the workflow is told of a call that has an output."""
     return ToolCallDone(
         call_id=row["call_id"],
         outcome=row["outcome"],

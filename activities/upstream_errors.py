@@ -38,6 +38,8 @@ ASSISTANTS_SERVER = Upstream(
     when_locked_out="Check LOCKSTITCH_ASSISTANTS_API_KEY, and on Azure LOCKSTITCH_ASSISTANTS_API_VERSION.",
 )
 
+EMBEDDINGS_ENDPOINT = Upstream("The embeddings endpoint", when_locked_out="Check LOCKSTITCH_EMBEDDINGS_API_KEY.")
+
 Refusal = Literal["thread_locked", "outputs_not_accepted", "not_cancellable", "not_updatable"]
 
 # The Assistants API says these in words only; other servers that speak it say them in the same.

@@ -7,6 +7,7 @@ traffic of the real API differ, the object carries the fields of both.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from lockstitch.assistants.built_in_arguments import code_of
 from lockstitch.starter.contract import ToolParam
 
 Row = Mapping[str, Any]
@@ -76,9 +77,14 @@ def message(row: Row) -> Object:
     }
 
 
-def text_content(value: str) -> Object:
+def text_content(value: str, annotations: Sequence[Object] = ()) -> Object:
     """Text as it stands in a message's content."""
-    return {"type": "text", "text": {"value": value, "annotations": []}}
+    return {"type": "text", "text": {"value": value, "annotations": list(annotations)}}
+
+
+def image_content(file_id: str) -> Object:
+    """A picture that code has shown, as it stands in a message's content."""
+    return {"type": "image_file", "image_file": {"file_id": file_id, "detail": "auto"}}
 
 
 def run(row: Row) -> Object:
@@ -137,10 +143,13 @@ def required_action(calls: Iterable[Row]) -> Object:
     }
 
 
-def run_step(row: Row, calls: Sequence[Row] = (), expires_at: int | None = None) -> Object:
+def run_step(
+    row: Row, calls: Sequence[Row] = (), expires_at: int | None = None, *, with_content: bool = False
+) -> Object:
     """A ``thread.run.step``; ``calls`` are the tool calls of a step of type ``tool_calls``.
 
-    ``expires_at`` is the run's: streams tell it, and who reads a step later does not see it.
+    ``expires_at`` is the run's: streams tell it, and who reads a step later does not see it. ``with_content`` shows
+    the text of passages that a search has found.
     """
     return {
         "id": row["id"],
@@ -157,7 +166,7 @@ def run_step(row: Row, calls: Sequence[Row] = (), expires_at: int | None = None)
         "expires_at": expires_at,
         "failed_at": row["failed_at"],
         "last_error": _step_error(row["last_error"]),
-        "step_details": _step_details(row, calls),
+        "step_details": _step_details(row, calls, with_content=with_content),
         "usage": _usage(row["usage"]) if row["usage"] else None,
         "metadata": row["metadata"],
     }
@@ -171,10 +180,34 @@ def _step_error(last_error: Row | None) -> Object | None:
     return {**last_error, "code": code}
 
 
-def _step_details(row: Row, calls: Sequence[Row]) -> Object:
+def _step_details(row: Row, calls: Sequence[Row], *, with_content: bool) -> Object:
     if row["type"] == "message_creation":
         return {"type": "message_creation", "message_creation": {"message_id": row["message_id"]}}
-    return {"type": "tool_calls", "tool_calls": [function_call(call) for call in calls]}
+    return {"type": "tool_calls", "tool_calls": [_tool_call(call, with_content=with_content) for call in calls]}
+
+
+def _tool_call(call: Row, *, with_content: bool) -> Object:
+    match call.get("type"):
+        case "code_interpreter":
+            return {"id": call["call_id"], "type": "code_interpreter", "code_interpreter": _code(call)}
+        case "file_search":
+            searched = _search(call, with_content=with_content)
+            return {"id": call["call_id"], "type": "file_search", "file_search": searched}
+    return function_call(call)
+
+
+def _code(call: Row) -> Object:
+    return call["result"] or {"input": code_of(call["arguments"]), "outputs": []}
+
+
+def _search(call: Row, *, with_content: bool) -> Object:
+    if call["result"] is None:
+        return {}
+    results = [
+        {name: value for name, value in found.items() if with_content or name != "content"}
+        for found in call["result"]["results"]
+    ]
+    return {"ranking_options": call["result"]["ranking_options"], "results": results}
 
 
 def function_call(call: Row) -> Object:
@@ -183,22 +216,55 @@ def function_call(call: Row) -> Object:
     return {"id": call["call_id"], "type": "function", "function": function}
 
 
-def message_delta(message_id: str, text: str, *, first: bool) -> Object:
-    """A ``thread.message.delta``; the first one of a message carries the empty annotations."""
-    value: Object = {"value": text, "annotations": []} if first else {"value": text}
-    content = [{"index": 0, "type": "text", "text": value}]
-    return {"id": message_id, "object": "thread.message.delta", "delta": {"content": content}}
+def message_delta(
+    message_id: str, text: str, *, first: bool, index: int = 0, annotation: tuple[int, Object] | None = None
+) -> Object:
+    """A ``thread.message.delta``; the first one of a text carries the empty annotations.
+
+    ``index`` is the text's place in the content; ``annotation`` comes with its number in the text.
+    """
+    value: Object = {"value": text}
+    if annotation is not None:
+        number, made = annotation
+        value["annotations"] = [{"index": number, **made}]
+    elif first:
+        value["annotations"] = []
+    return _message_delta(message_id, {"index": index, "type": "text", "text": value})
 
 
-def call_started_delta(step_id: str, index: int, call_id: str, name: str) -> Object:
-    """The first ``thread.run.step.delta`` of a function call."""
-    function = {"name": name, "arguments": "", "output": None}
-    return _step_delta(step_id, {"index": index, "id": call_id, "type": "function", "function": function})
+def image_delta(message_id: str, index: int, file_id: str) -> Object:
+    """A ``thread.message.delta`` with a picture that code has shown."""
+    return _message_delta(message_id, {"index": index, **image_content(file_id)})
+
+
+def _message_delta(message_id: str, content: Object) -> Object:
+    return {"id": message_id, "object": "thread.message.delta", "delta": {"content": [content]}}
+
+
+def call_started_delta(step_id: str, index: int, call_id: str, name: str, kind: str = "function") -> Object:
+    """The first ``thread.run.step.delta`` of a call of the tool ``kind``; a function also has its ``name`` there."""
+    begun: dict[str, Object] = {
+        "function": {"name": name, "arguments": "", "output": None},
+        "code_interpreter": {"input": "", "outputs": []},
+        "file_search": {"results": []},
+    }
+    return _step_delta(step_id, {"index": index, "id": call_id, "type": kind, kind: begun[kind]})
 
 
 def call_arguments_delta(step_id: str, index: int, arguments: str) -> Object:
     """A later ``thread.run.step.delta`` of a function call: more of its arguments."""
     return _step_delta(step_id, {"index": index, "type": "function", "function": {"arguments": arguments}})
+
+
+def code_input_delta(step_id: str, index: int, code: str) -> Object:
+    """A later ``thread.run.step.delta`` of a call of the code interpreter: more of its code."""
+    return _step_delta(step_id, {"index": index, "type": "code_interpreter", "code_interpreter": {"input": code}})
+
+
+def code_outputs_delta(step_id: str, index: int, outputs: Sequence[Object]) -> Object:
+    """The last ``thread.run.step.delta`` of a call of the code interpreter: what the code gave."""
+    numbered = [{"index": number, **output} for number, output in enumerate(outputs)]
+    return _step_delta(step_id, {"index": index, "type": "code_interpreter", "code_interpreter": {"outputs": numbered}})
 
 
 def _step_delta(step_id: str, tool_call: Object) -> Object:

@@ -120,6 +120,22 @@ def built_in_tool_unavailable(tool: str, param: str) -> ApiError:
     )
 
 
+def named_as_built_in_tool(name: str, param: str) -> ApiError:
+    """A function that is called as a built-in tool which the run has too."""
+    return ApiError(
+        f"The function '{name}' has the name of a built-in tool; give it another name, or leave out the tool.",
+        param=param,
+        code="invalid_value",
+    )
+
+
+def tool_not_there(tool: str) -> ApiError:
+    """A tool that a run is to use and does not have."""
+    return ApiError(
+        f"The tool choice '{tool}' is not among the tools of the run.", param="tool_choice", code="invalid_value"
+    )
+
+
 def not_updatable(status: str) -> ApiError:
     """A run that is being worked on keeps its metadata."""
     return ApiError(f"Cannot update run with status '{status}'.")
@@ -381,6 +397,16 @@ def store_unavailable() -> ApiError:
     """The database is out of reach; trying again may help."""
     return ApiError(
         "The server is currently unable to reach its database. Please try again later.",
+        status=503,
+        type="server_error",
+    )
+
+
+def embedder_unavailable() -> ApiError:
+    """What turns queries into vectors is out of reach; trying again may help."""
+    return ApiError(
+        "The server is currently unable to reach the model that its vector stores are searched with. Please try again "
+        "later.",
         status=503,
         type="server_error",
     )

@@ -49,10 +49,15 @@ async def _upgraded() -> tuple[str | None, str]:
     from lockstitch.assistants.store import migrations
     from lockstitch.assistants.store.database import Database
 
-    database = Database(settings().database_url)
+    chosen = settings()
+    database = Database(chosen.database_url)
     try:
         before = await database.read(migrations.revision)
         await database.write(migrations.upgrade, long=True)
+        if chosen.embedder != "none":
+            from lockstitch.assistants.search.semantics import open_vector_index
+
+            await open_vector_index(database, upgrades=True)
         return before, migrations.NEWEST
     finally:
         await database.aclose()

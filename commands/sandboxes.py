@@ -27,7 +27,7 @@ def check(as_json: AsJson = False) -> None:
         else:
             console.print(f"{name}{' (chosen)' if chosen else ''}: {problem or 'works'}", highlight=False, markup=False)
     if config.sandbox == "none" and not as_json:
-        console.print("LOCKSTITCH_SANDBOX is none: no code is run.")
+        console.print("LOCKSTITCH_SANDBOX is none: no code is run.", highlight=False)
     if problems.get(config.sandbox) is not None:
         raise typer.Exit(1)
 

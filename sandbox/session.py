@@ -90,7 +90,10 @@ class KernelSession:
     async def put(self, path: PurePosixPath, content: AsyncIterator[bytes]) -> None:
         """Write a file below `DATA`; its parents are made. Raises `ValueError` for a path that leads elsewhere."""
         self._check()
-        await self._files.put(path, content)
+        try:
+            await self._files.put(path, content)
+        except SessionLost as error:
+            raise await self._lose(error.reason) from error
 
     async def get(self, path: PurePosixPath) -> AsyncGenerator[bytes, None]:
         """Read a regular file below `DATA` in pieces; links are not followed. Raises `FileNotFoundError`."""
@@ -202,13 +205,16 @@ class KernelSession:
 
     async def _settle(self) -> None:
         """Wait until interrupts are sent that were meant for a run that has ended, lest they hit the next one."""
-        async with asyncio.timeout(INTERRUPT_PATIENCE.total_seconds()):
-            while self._interrupts:
-                event = await self._wires.happened.get()
-                if isinstance(event, Interrupted):
-                    self._interrupts -= 1
-                elif isinstance(event, Lost):
-                    raise await self._lose(event.reason)
+        try:
+            async with asyncio.timeout(INTERRUPT_PATIENCE.total_seconds()):
+                while self._interrupts:
+                    event = await self._wires.happened.get()
+                    if isinstance(event, Interrupted):
+                        self._interrupts -= 1
+                    elif isinstance(event, Lost):
+                        raise await self._lose(event.reason)
+        except TimeoutError as error:
+            raise await self._lose("its warden does not answer") from error
 
     async def _stop(self) -> None:
         """Interrupt code that nobody waits for any more; a session in which it goes on is ended."""

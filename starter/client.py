@@ -59,7 +59,7 @@ from lockstitch.starter.contract import (
 from lockstitch.starter.escalations import DECIDE_UPDATE, ESCALATIONS_MEMO, Decision, Escalation
 from lockstitch.starter.event_stream import read_events
 from lockstitch.starter.identifiers import id_for_key, new_id
-from lockstitch.starter.ingestion import INGEST_FILES, Ingestion
+from lockstitch.starter.ingestion import EMBED_ANEW, INGEST_FILES, EmbedSlice, Ingestion
 from lockstitch.starter.payloads import data_converter
 
 MAX_ANSWER_BYTES = 512 * 1024
@@ -184,6 +184,22 @@ class Starter:
                 id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
                 static_summary=f"{ingestion.files} files for {ingestion.vector_store_id}",
+            )
+
+    async def embed_anew(self) -> None:
+        """See to it that files get vectors of the present embedder; where that is under way, it goes on.
+
+        The housekeeping does this once the embedder is another one.
+        """
+        with _temporal_errors(self._client, EMBED_ANEW):
+            await self._client.start_workflow(
+                EMBED_ANEW,
+                EmbedSlice(),
+                id=f"embed-anew-{self._task_queue}",
+                task_queue=self._task_queue,
+                id_reuse_policy=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+                id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
+                static_summary="Vectors of another embedder are made anew",
             )
 
     async def result(self, run_id: str) -> ThreadRunResult:

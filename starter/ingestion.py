@@ -1,9 +1,13 @@
-"""What the server and the workflow that ingests files of a vector store agree on."""
+"""What the server and the workflows that ingest files of vector stores agree on."""
 
 from pydantic import BaseModel
 
 INGEST_FILES = "IngestFiles"
 """The workflow's name."""
+
+
+EMBED_ANEW = "EmbedAnew"
+"""The name of the workflow that sees to vectors which another embedder made."""
 
 
 class Ingestion(BaseModel):
@@ -15,6 +19,12 @@ class Ingestion(BaseModel):
     ingestion_id: str
     vector_store_id: str
     files: int = 1
+
+
+class EmbedSlice(BaseModel):
+    """Make vectors for the next files that have none of this embedder, behind the one with the number ``after``."""
+
+    after: int = 0
 
 
 def ingestion_queue(task_queue: str) -> str:

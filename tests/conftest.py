@@ -23,6 +23,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.assistants.model.turn import Model
+from lockstitch.assistants.search.semantics import Semantics
 from lockstitch.assistants.store import assistants, event_log
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import LoggedEvent
@@ -47,6 +48,7 @@ ON_BOTH_DATABASES = (
     "http/test_runs.py",
     "http/test_streams.py",
     "http/test_threads.py",
+    "search/test_search.py",
     "store/",
 )
 """What concerns the database most. The rest runs on SQLite, and on PostgreSQL where TEST_DATABASE says so."""
@@ -190,7 +192,11 @@ def engine(temporal: Client, database: Database, workflow_sandbox: SandboxedWork
 
     @asynccontextmanager
     async def start(
-        tools: Sequence[Any] = (), model: Model | None = None, task_queue: str | None = None, workers: bool = True
+        tools: Sequence[Any] = (),
+        model: Model | None = None,
+        task_queue: str | None = None,
+        workers: bool = True,
+        semantics: Semantics | None = None,
     ) -> AsyncIterator[Engine]:
         registry = ToolRegistry(tools)
         queue = task_queue or f"test-{uuid4()}"
@@ -199,7 +205,7 @@ def engine(temporal: Client, database: Database, workflow_sandbox: SandboxedWork
             starter = await stack.enter_async_context(Starter(temporal, task_queue=queue))
             if workers:
                 parts = (temporal, config, database, model or OfflineModel(), registry)
-                for worker in build_workers(*parts, workflow_runner=workflow_sandbox):
+                for worker in build_workers(*parts, workflow_runner=workflow_sandbox, semantics=semantics):
                     await stack.enter_async_context(worker)
             yield Engine(starter, database, temporal, registry, queue)
 

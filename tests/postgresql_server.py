@@ -21,6 +21,7 @@ import psycopg
 from sqlalchemy import NullPool, create_engine
 
 from lockstitch.assistants.store import migrations
+from lockstitch.assistants.store.vector_index import PgvectorIndex
 
 TEMPLATE = "template_lockstitch"
 
@@ -111,6 +112,7 @@ class PostgresqlServer:
         url = self.url(TEMPLATE).replace("postgresql:", "postgresql+psycopg:")
         with create_engine(url, poolclass=NullPool).begin() as connection:
             migrations.upgrade(connection)
+            PgvectorIndex().prepare(connection, upgrades=True)
 
     def execute(self, statement: str) -> None:
         """Execute a statement that is about the server and no database of a test."""

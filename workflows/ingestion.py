@@ -16,7 +16,9 @@ LANES = 4
 FILES_PER_LANE = 5
 """Fewer files do not need another lane."""
 
-SLICE_TIMEOUT = timedelta(minutes=30)
+SLICE_TIMEOUT = timedelta(hours=6)
+"""The largest file that is read, with an embedder that takes a quarter of a second for a chunk, needs an hour."""
+
 SLICE_HEARTBEAT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=1)
 

@@ -1,7 +1,7 @@
 """Retries and time limits, as values for Temporal; pure."""
 
 from datetime import datetime, timedelta
-from typing import Literal, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from temporalio.common import RetryPolicy
 
@@ -13,6 +13,7 @@ class Limits(TypedDict):
     """What Temporal is told of one activity."""
 
     schedule_to_close_timeout: timedelta | None
+    schedule_to_start_timeout: NotRequired[timedelta]
     start_to_close_timeout: timedelta
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
@@ -34,6 +35,13 @@ answer without the call's output. It is a tenth of the run's time where that is 
 
 CONTINUE_AFTER_EVENTS = 2000
 """A longer history is left behind between two rounds; Temporal's limit is 51,200 events."""
+
+BUILT_IN_TIMEOUT = timedelta(minutes=10)
+BUILT_IN_ATTEMPTS = 3
+CODE_WORKER_AWAITED = timedelta(minutes=2)
+"""So long a call waits for a worker that runs code; then the model is told that there is none."""
+SESSION_AWAITED = timedelta(seconds=10)
+"""So long a call waits for the worker that holds its session; then it gets a new session, on any worker."""
 
 NOTIFICATION_TIMEOUT = timedelta(seconds=30)
 NOTIFICATION_HEARTBEAT = timedelta(seconds=10)
@@ -73,6 +81,35 @@ def tool_limits(tool: ToolPolicy, policy: RunPolicy, time_left: timedelta) -> Li
             backoff_coefficient=tool.backoff,
             maximum_interval=max(tool.max_interval, tool.initial_interval),
             maximum_attempts=tool.max_attempts,
+        ),
+    )
+
+
+def search_limits(policy: RunPolicy, time_left: timedelta) -> Limits:
+    """Return the limits of the activity that searches files."""
+    return Limits(
+        schedule_to_close_timeout=time_left,
+        start_to_close_timeout=BUILT_IN_TIMEOUT,
+        heartbeat_timeout=policy.heartbeat_timeout,
+        retry_policy=RetryPolicy(
+            initial_interval=UPSTREAM_FIRST_RETRY,
+            maximum_interval=UPSTREAM_LONGEST_WAIT,
+            maximum_attempts=BUILT_IN_ATTEMPTS,
+        ),
+    )
+
+
+def code_limits(policy: RunPolicy, time_left: timedelta, *, in_session: bool) -> Limits:
+    """Return the limits of the activity that runs code, in its session, or in a new one on any worker."""
+    return Limits(
+        schedule_to_close_timeout=time_left,
+        schedule_to_start_timeout=SESSION_AWAITED if in_session else CODE_WORKER_AWAITED,
+        start_to_close_timeout=BUILT_IN_TIMEOUT,
+        heartbeat_timeout=policy.heartbeat_timeout,
+        retry_policy=RetryPolicy(
+            initial_interval=UPSTREAM_FIRST_RETRY,
+            maximum_interval=UPSTREAM_LONGEST_WAIT,
+            maximum_attempts=1 if in_session else BUILT_IN_ATTEMPTS,
         ),
     )
 

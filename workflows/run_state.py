@@ -183,11 +183,11 @@ class RunState:
 
     @property
     def waiting_for_answers(self) -> list[PendingCall]:
-        """The open calls that no handler will settle."""
+        """The open calls that neither a handler nor a built-in tool will settle."""
         return [
             PendingCall(call_id=call.call_id, name=call.name)
             for call in self.open_calls.values()
-            if call.policy is None
+            if call.policy is None and call.built_in is None
         ]
 
     def carried(self, began: datetime) -> CarriedRun:

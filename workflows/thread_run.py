@@ -4,13 +4,15 @@
 
     start_run
     while the run asks for tool outputs:
-        tool.<name> for each call that has a handler, all at once; wait for the others
+        tool.<name> for each call that has a handler, run_code and search_files for the built-in tools, all at once;
+        wait for the others
         submit_tool_outputs
     replace_run, where the run upstream will not go on
     end_run, only where the run does not end by itself
 """
 
 import asyncio
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -24,6 +26,7 @@ with workflow.unsafe.imports_passed_through():
     from lockstitch.starter.contract import Answer, LastError, RunStatus, ThreadRunResult
     from lockstitch.starter.escalations import Decision, Escalation
     from lockstitch.workflows import policy
+    from lockstitch.workflows.built_in_call import BuiltInCall
     from lockstitch.workflows.carried_run import ThreadRunInput
     from lockstitch.workflows.escalation_desk import EscalationDesk
     from lockstitch.workflows.run_metrics import LadderMeter, RunClock
@@ -166,7 +169,10 @@ class ThreadRun:
             desk=self.desk,
             meter=self.meter,
         )
-        calls = [ToolCall(context, call) for call in step.calls]
+        code_turn = asyncio.Lock()
+        calls = [
+            BuiltInCall(context, call, code_turn) if call.built_in else ToolCall(context, call) for call in step.calls
+        ]
         waits_for_outside = bool(self.state.waiting_for_answers)
         if waits_for_outside:
             workflow.upsert_memo({contract.PENDING_MEMO: [p.model_dump() for p in self.state.waiting_for_answers]})
@@ -192,11 +198,11 @@ class ThreadRun:
         if self.state.moved_on is not None and not self.state.round_is_over:
             self._stopped(self.state.moved_on)
 
-    async def _settle_call(self, call: ToolCall) -> None:
+    async def _settle_call(self, call: ToolCall | BuiltInCall) -> None:
         await call.settle()
         self._describe_pending()
 
-    def _round_is_left(self, calls: list[ToolCall]) -> bool:
+    def _round_is_left(self, calls: Sequence[ToolCall | BuiltInCall]) -> bool:
         if self.state.leaves_the_round and not any(call.handler_is_called for call in calls):
             return True
         return self.state.round_is_over
@@ -256,7 +262,7 @@ class ThreadRun:
         asked = {it.call_id: it for it in self.desk.open}
         lines = []
         for call in self.state.open_calls.values():
-            waiting = "waits for outputs from outside" if call.policy is None else "called"
+            waiting = "called" if call.policy or call.built_in else "waits for outputs from outside"
             if escalation := asked.get(call.call_id):
                 waiting = (
                     f"a person was asked at {escalation.opened_at:%H:%M:%S} ({escalation.reason}, {escalation.id}) and "

@@ -7,7 +7,9 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from lockstitch.assistants.model.built_in_tools import BUILT_IN
 from lockstitch.assistants.model.turn import (
+    DataFile,
     FunctionCall,
     FunctionTool,
     ImagePart,
@@ -16,8 +18,9 @@ from lockstitch.assistants.model.turn import (
     NamedFunction,
     ToolRound,
 )
-from lockstitch.assistants.store import files, steps, threads
+from lockstitch.assistants.store import code_files, files, steps, threads
 from lockstitch.assistants.store.rows import Row
+from lockstitch.sandbox.port import DATA
 
 
 def read_turn(connection: Connection, run: Row, run_steps: Sequence[Row]) -> ModelTurn:
@@ -27,12 +30,13 @@ def read_turn(connection: Connection, run: Row, run_steps: Sequence[Row]) -> Mod
     truncation = run["truncation_strategy"]
     last = truncation["last_messages"] if truncation["type"] == "last_messages" else None
     messages = threads.finished_messages(connection, run["thread_id"], last, without=broken)
+    data_files = _data_files(connection, run)
     return ModelTurn(
         model=run["model"],
-        instructions=run["instructions"],
+        instructions="\n\n".join(filter(None, [run["instructions"], _told_of(data_files)])),
         messages=tuple(_message(connection, run["project_id"], row) for row in messages),
         rounds=tuple(_round(calls) for calls in steps.completed_rounds(connection, run_steps)),
-        tools=tuple(_function(tool["function"]) for tool in run["tools"] if tool["type"] == "function"),
+        tools=_tools(run["tools"]),
         tool_choice=_tool_choice(run["tool_choice"]),
         parallel_tool_calls=run["parallel_tool_calls"],
         temperature=run["temperature"],
@@ -40,7 +44,35 @@ def read_turn(connection: Connection, run: Row, run_steps: Sequence[Row]) -> Mod
         max_completion_tokens=_tokens_left(run),
         reasoning_effort=run["reasoning_effort"],
         response_format=run["response_format"] or "auto",
+        data_files=data_files,
     )
+
+
+def _data_files(connection: Connection, run: Row) -> tuple[DataFile, ...]:
+    """Return what code can read in this run: what clients gave, and what code in earlier runs has written."""
+    if not any(tool["type"] == "code_interpreter" for tool in run["tools"]):
+        return ()
+    found = dict(code_files.given(connection, run))
+    for path, file_id in code_files.of_thread(connection, run["thread_id"]).items():
+        file = files.find(connection, file_id, project=run["project_id"])
+        if file is not None:
+            found[path] = file
+    return tuple(DataFile(str(DATA / path), file["bytes"]) for path, file in found.items())
+
+
+def _told_of(data_files: Sequence[DataFile]) -> str:
+    """Say in words which files there are."""
+    if not data_files:
+        return ""
+    lines = [f"- {file.path} ({file.size} bytes)" for file in data_files]
+    return "\n".join(["Files for the code interpreter:", *lines])
+
+
+def _tools(tools: Sequence[Mapping[str, Any]]) -> tuple[FunctionTool, ...]:
+    """Return the tools as functions; a built-in tool that is there twice is there once."""
+    built_in = dict.fromkeys(tool["type"] for tool in tools if tool["type"] != "function")
+    functions = (_function(tool["function"]) for tool in tools if tool["type"] == "function")
+    return (*(BUILT_IN[name] for name in built_in), *functions)
 
 
 def _message(connection: Connection, project: str, row: Row) -> Message:
@@ -87,7 +119,7 @@ def _function(function: Mapping[str, Any]) -> FunctionTool:
 
 def _tool_choice(choice: Any) -> Any:
     if isinstance(choice, dict):
-        return NamedFunction(choice["function"]["name"]) if choice["type"] == "function" else "auto"
+        return NamedFunction(choice["function"]["name"] if choice["type"] == "function" else choice["type"])
     return choice or "auto"
 
 

@@ -13,13 +13,14 @@ from lockstitch.activities.backends.base import Patience, Progress
 from lockstitch.activities.backends.conversation import read_turn
 from lockstitch.activities.backends.inline_text import clip
 from lockstitch.activities.backends.local_turn import TurnWriter
+from lockstitch.activities.backends.made_so_far import MadeSoFar, read_made
 from lockstitch.activities.backends.metered import metered_turn
 from lockstitch.activities.backends.truncation import fit, prompt_tokens, surely_fits
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
 from lockstitch.assistants import objects, refusals
 from lockstitch.assistants.model.context_windows import context_window
 from lockstitch.assistants.model.turn import Model, ModelTurn
-from lockstitch.assistants.store import assistants, event_log, runs, steps, threads, tool_calls
+from lockstitch.assistants.store import assistants, code_sessions, event_log, runs, steps, threads, tool_calls
 from lockstitch.assistants.store.answerers import RunHandlers
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import NewEvent
@@ -47,13 +48,23 @@ class LocalBackend:
     name = "local"
 
     def __init__(
-        self, database: Database, model: Model, handled: Container[str], context_tokens: int | None = None
+        self,
+        database: Database,
+        model: Model,
+        handled: Container[str],
+        context_tokens: int | None = None,
+        *,
+        runs_code: bool = False,
     ) -> None:
-        """Take turns with ``model``, which takes ``context_tokens`` at once; ``None``: as its name says."""
+        """Take turns with ``model``, which takes ``context_tokens`` at once; ``None``: as its name says.
+
+        ``runs_code`` says that there are workers that run code.
+        """
         self._database = database
         self._model = model
         self._handled = handled
         self._context_tokens = context_tokens
+        self._runs_code = runs_code
 
     async def create(self, run_id: str, request: ThreadRunRequest) -> RunRef:
         """Create the run and, where the request brings messages, its thread; or find it."""
@@ -61,7 +72,7 @@ class LocalBackend:
         if run is None and request.adopted_run_id is not None:
             raise refusals.no_run(request.adopted_run_id)
         if run is None:
-            run = await self._database.write(lambda connection: _create(connection, run_id, request))
+            run = await self._database.write(lambda connection: self._created(connection, run_id, request))
         return _reference(run, request.tenant)
 
     async def follow(self, run: RunRef, turn: int, attempt: int, patience: Patience) -> AsyncGenerator[Progress, None]:
@@ -69,19 +80,19 @@ class LocalBackend:
         next_turn = await self._database.read(lambda connection: _next_turn(connection, run.run_id, turn))
         if next_turn is None:
             return
-        row, broken, request = next_turn
+        row, broken, request, made = next_turn
         if time.time() >= row["expires_at"] + 1:  # accepted, and then nobody was there to begin it
             await self._database.write(lambda connection: _end(connection, run, "expired", None))
             return
         request, fits = await self._fitted(row, request)
         taken = {call.call_id for tool_round in request.rounds for call in tool_round.calls}
         handled = RunHandlers(row, self._handled)
-        writer = TurnWriter(row, turn, handled=handled, taken=taken, broken=broken)
+        writer = TurnWriter(row, turn, handled=handled, taken=taken, broken=broken, made=made)
         yield writer.begin
         if request.max_completion_tokens == 0 or not fits:
             yield writer.out_of_tokens
             return
-        async with aclosing(metered_turn(self._model, request, self.name)) as events:
+        async with aclosing(metered_turn(self._model, request, self.name, attempt)) as events:
             async for event in events:
                 for progress in writer.write(event):
                     yield progress
@@ -124,18 +135,33 @@ class LocalBackend:
         wanted = _ANSWER_TOKENS if turn.max_completion_tokens is None else turn.max_completion_tokens
         return window - min(wanted, window // 4)
 
+    def _created(self, connection: Connection, run_id: str, request: ThreadRunRequest) -> Row:
+        if created_meanwhile := runs.find(connection, run_id):  # by an attempt that was taken for dead
+            return created_meanwhile
+        now, leading_events, thread_id = int(time.time()), [], request.thread_id
+        if thread_id is None:
+            thread = _add_thread(connection, run_id, request, now)
+            thread_id = thread["id"]
+            leading_events.append(NewEvent("thread.created", objects.thread(thread)))
+        lifetime = math.ceil(request.policy.deadline.total_seconds())
+        new = runs.NewRun(run_id, thread_id, request.assistant_id, request, now, lifetime, runs_code=self._runs_code)
+        return runs.create(connection, new, leading_events)
+
     async def _find(self, run_id: str) -> Row | None:
         return await self._database.read(lambda connection: runs.find(connection, run_id))
 
 
-def _next_turn(connection: Connection, run_id: str, turn: int) -> tuple[Row, list[Row], ModelTurn] | None:
-    """Return the run, the steps that a broken attempt left open, and the turn; ``None`` where there is none to take."""
+def _next_turn(connection: Connection, run_id: str, turn: int) -> tuple[Row, list[Row], ModelTurn, MadeSoFar] | None:
+    """Return the run, the steps that a broken attempt left open, the turn, and what the run's tools gave so far.
+
+    ``None`` where there is no turn to take.
+    """
     row = runs.find(connection, run_id)
     if row is None or row["turns"] >= turn or row["status"] not in ("queued", "in_progress"):
         return None
     run_steps = steps.of_run(connection, run_id)
     broken = [step for step in run_steps if step["status"] == "in_progress"]
-    return row, broken, read_turn(connection, row, run_steps)
+    return row, broken, read_turn(connection, row, run_steps), read_made(connection, row, run_steps)
 
 
 def _end(connection: Connection, run: RunRef, status: RunStatus, last_error: LastError | None) -> None:
@@ -153,21 +179,12 @@ def _told(error: LastError) -> dict[str, str]:
     return {"code": error.code if known else "invalid_prompt", "message": error.message}
 
 
-def _create(connection: Connection, run_id: str, request: ThreadRunRequest) -> Row:
-    if created_meanwhile := runs.find(connection, run_id):  # by an attempt that was taken for dead
-        return created_meanwhile
-    now = int(time.time())
-    leading_events, thread_id = [], request.thread_id
-    if thread_id is None:
-        project = assistants.get(connection, request.assistant_id)["project_id"]
-        thread = threads.create(connection, {"id": new_thread_id(run_id), "project_id": project}, now)
-        thread_id = thread["id"]
-        leading_events.append(NewEvent("thread.created", objects.thread(thread)))
-        for message in request.messages or ():
-            threads.add_message(connection, thread_id, message, now)
-    lifetime = math.ceil(request.policy.deadline.total_seconds())
-    new = runs.NewRun(run_id, thread_id, request.assistant_id, request, now, lifetime)
-    return runs.create(connection, new, leading_events)
+def _add_thread(connection: Connection, run_id: str, request: ThreadRunRequest, now: int) -> Row:
+    project = assistants.get(connection, request.assistant_id)["project_id"]
+    thread = threads.create(connection, {"id": new_thread_id(run_id), "project_id": project}, now)
+    for message in request.messages or ():
+        threads.add_message(connection, thread["id"], message, now)
+    return thread
 
 
 def _reference(run: Row, tenant: str) -> RunRef:
@@ -226,16 +243,21 @@ def _stop(connection: Connection, run: RunRef, handled: Container[str]) -> RunSt
 def _open_round(connection: Connection, run: Row, handled: RunHandlers) -> list[RequestedCall]:
     open_steps = [step["id"] for step in steps.open_steps(connection, run["id"]) if step["type"] == "tool_calls"]
     found = tool_calls.of_steps(connection, open_steps)
-    return [
-        RequestedCall(
-            call_id=call["call_id"],
-            name=call["name"],
-            outcome=call["outcome"],
-            client_answers=handled.is_for_client(call["name"]),
-        )
-        for step_id in open_steps
-        for call in found[step_id]
-    ]
+    calls = [call for step_id in open_steps for call in found[step_id]]
+    runs_code = any(call["type"] == "code_interpreter" for call in calls)
+    session_queue = code_sessions.queue_of(connection, run["thread_id"]) if runs_code else None
+    return [_requested(call, handled, session_queue) for call in calls]
+
+
+def _requested(call: Row, handled: RunHandlers, session_queue: str | None) -> RequestedCall:
+    requested = RequestedCall(call_id=call["call_id"], name=call["name"], outcome=call["outcome"])
+    if call["type"] == "function":
+        requested.client_answers = handled.is_for_client(call["name"])
+    else:
+        requested.built_in = call["type"]
+    if call["type"] == "code_interpreter":
+        requested.session_queue = session_queue
+    return requested
 
 
 def _usage(usage: dict[str, Any]) -> Usage:

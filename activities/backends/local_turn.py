@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Container, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
+from lockstitch.activities.backends.annotations import AnnotatedText, Piece
 from lockstitch.activities.backends.base import Progress
+from lockstitch.activities.backends.made_so_far import MadeSoFar
+from lockstitch.activities.backends.turn_calls import TurnCalls, awaited_of
 from lockstitch.assistants import objects
 from lockstitch.assistants.model.turn import (
     ArgumentsDelta,
@@ -20,38 +22,39 @@ from lockstitch.assistants.model.turn import (
 from lockstitch.assistants.store import runs, steps, threads, tool_calls
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.rows import Row
-from lockstitch.starter.identifiers import new_id
-
-
-@dataclass(slots=True)
-class _Call:
-    call_id: str
-    name: str
-    arguments: str = ""
 
 
 class TurnWriter:
     """Writes one turn of one run.
 
     ``handled`` knows the functions that have a handler here, ``taken`` the ids of the run's earlier calls, ``broken``
-    has the steps that an attempt which broke off left open.
+    has the steps that an attempt which broke off left open, ``made`` what the run's built-in tools gave so far.
 
     Each method returns progress to record; nothing is written by the writer itself.
     """
 
     def __init__(
-        self, run: Row, turn: int, *, handled: Container[str], taken: Container[str], broken: Sequence[Row]
+        self,
+        run: Row,
+        turn: int,
+        *,
+        handled: Container[str],
+        taken: Container[str],
+        broken: Sequence[Row],
+        made: MadeSoFar | None = None,
     ) -> None:
         self._run = run
         self._turn = turn
         self._handled = handled
-        self._taken = taken
         self._broken = broken
-        self._text: list[str] = []
+        self._made = made or MadeSoFar()
+        self._text = AnnotatedText(self._made.sources)
+        self._text_is_told = False
+        self._images: list[str] = []
         self._message: dict[str, Any] | None = None
         self._message_step: dict[str, Any] | None = None
         self._tool_step: dict[str, Any] | None = None
-        self._calls: list[_Call] = []
+        self._calls = TurnCalls(run, taken)
         self._told: dict[str, dict[str, Any]] = {}
 
     def begin(self, connection: Connection) -> Sequence[NewEvent]:
@@ -85,31 +88,48 @@ class TurnWriter:
                 yield from self._write_text(text)
             case CallStarted():
                 yield from self._start_call(event)
-            case ArgumentsDelta(index, delta):
-                self._calls[index].arguments += delta
-                yield _tell("thread.run.step.delta", objects.call_arguments_delta(self._tool_step_id, index, delta))
+            case ArgumentsDelta():
+                told = self._calls.add_arguments(self._tool_step_id, event)
+                if told is not None:
+                    yield _tell(told)
             case TurnFinished():
                 yield from self._finish(event)
 
     def _write_text(self, text: str) -> Iterator[Progress]:
-        first = self._message is None
         if self._message is None:
-            self._message = threads.new_run_message(self._run, _now())
-            self._message_step = steps.new_step(self._run, "message_creation", _now(), self._message["id"])
-            yield _together(self._insert_step(self._message_step), _insert_message(self._message))
-        self._text.append(text)
-        yield _tell("thread.message.delta", objects.message_delta(self._message["id"], text, first=first))
+            yield from self._begin_message()
+        yield from self._tell_pieces(self._text.feed(text))
+
+    def _begin_message(self) -> Iterator[Progress]:
+        """Begin a message with the pictures that code has shown since the last one."""
+        self._message = threads.new_run_message(self._run, _now())
+        self._message_step = steps.new_step(self._run, "message_creation", _now(), self._message["id"])
+        yield _together(self._insert_step(self._message_step), _insert_message(self._message))
+        self._images = self._made.take_images()
+        for index, file_id in enumerate(self._images):
+            yield _tell(NewEvent("thread.message.delta", objects.image_delta(self._message["id"], index, file_id)))
+
+    def _tell_pieces(self, pieces: Sequence[Piece]) -> Iterator[Progress]:
+        for piece in pieces:
+            yield _tell(self._text_delta(piece))
+
+    def _text_delta(self, piece: Piece) -> NewEvent:
+        assert self._message is not None  # noqa: S101 - text belongs to a message
+        first, self._text_is_told = not self._text_is_told, True
+        annotation = None
+        if piece.annotation is not None:
+            annotation = (self._text.annotations.index(piece.annotation), piece.annotation)
+        delta = objects.message_delta(
+            self._message["id"], piece.text, first=first, index=len(self._images), annotation=annotation
+        )
+        return NewEvent("thread.message.delta", delta)
 
     def _start_call(self, event: CallStarted) -> Iterator[Progress]:
         if self._tool_step is None:
             yield from self._tell_message_finished()
             self._tool_step = steps.new_step(self._run, "tool_calls", _now())
             yield self._insert_step(self._tool_step)
-        # Some models number their calls anew in every turn; within a run, an id has to mean one call.
-        call_id = event.call_id if event.call_id and event.call_id not in self._taken else new_id("call")
-        self._calls.append(_Call(call_id, event.name))
-        started = objects.call_started_delta(self._tool_step["id"], event.index, call_id, event.name)
-        yield _tell("thread.run.step.delta", started)
+        yield _tell(self._calls.start(self._tool_step_id, event))
 
     @property
     def _tool_step_id(self) -> str:
@@ -120,7 +140,9 @@ class TurnWriter:
         usage = _usage_values(event.usage)
         cut_off = {"length": "max_tokens", "content_filter": "content_filter"}.get(event.reason)
         if self._message is None and not self._calls and event.reason == "stop":
-            yield from self._write_text("")  # an empty answer is an answer
+            yield from self._begin_message()
+            yield _tell(self._text_delta(Piece("")))  # an empty answer is an answer
+        yield from self._tell_pieces(self._text.close())
         parts = [self._settle_told, self._finish_message(cut_off, None if self._calls else usage)]
         if cut_off is None and self._calls:
             parts.append(lambda connection: self._ask_for_outputs(connection, usage))
@@ -137,9 +159,10 @@ class TurnWriter:
         message, step = self._message, self._message_step
         if message is None or step is None:
             return
+        yield from self._tell_pieces(self._text.close())
         self._message = self._message_step = None
         now = _now()
-        changed = {"status": "completed", "content": self._take_content(), "completed_at": now}
+        changed = {"status": "completed", **self._take_content(), "completed_at": now}
         finished = objects.message({**message, **changed})
         ended = {"status": "completed", "completed_at": now}
         told = objects.run_step({**step, **ended}, expires_at=self._run["expires_at"])
@@ -161,7 +184,7 @@ class TurnWriter:
         if message is None or step is None:
             return _together()
         now = _now()
-        changed: dict[str, Any] = {"status": "completed", "content": self._take_content(), "completed_at": now}
+        changed: dict[str, Any] = {"status": "completed", **self._take_content(), "completed_at": now}
         if cut_off is not None:
             changed |= {"status": "incomplete", "completed_at": None, "incomplete_at": now}
             changed["incomplete_details"] = {"reason": cut_off}
@@ -175,32 +198,26 @@ class TurnWriter:
 
         return finish
 
-    def _take_content(self) -> list[dict[str, Any]]:
-        text, self._text = "".join(self._text), []
-        return [objects.text_content(text)]
+    def _take_content(self) -> dict[str, Any]:
+        """Return what the message says, and the files that it points to, as clients find them on it."""
+        text, images = self._text, self._images
+        self._text, self._text_is_told, self._images = AnnotatedText(self._made.sources), False, []
+        made = [it["file_path"]["file_id"] for it in text.annotations if it["type"] == "file_path"]
+        return {
+            "content": [*map(objects.image_content, images), objects.text_content(text.value, text.annotations)],
+            "attachments": [{"file_id": each, "tools": [{"type": "code_interpreter"}]} for each in dict.fromkeys(made)],
+        }
 
     def _ask_for_outputs(self, connection: Connection, usage: dict[str, int]) -> Sequence[NewEvent]:
-        assert self._tool_step is not None  # noqa: S101 - there are calls
-        rows = [self._call_row(position, call) for position, call in enumerate(self._calls)]
+        rows = self._calls.rows(self._tool_step_id)
         tool_calls.add(connection, rows)
-        steps.change(connection, self._tool_step["id"], {"usage": usage})
-        awaited = [row for row in rows if row["name"] not in self._handled]
-        if not awaited:  # handlers settle the calls, and nobody outside has to do anything
+        steps.change(connection, self._tool_step_id, {"usage": usage})
+        awaited = awaited_of(rows, self._handled)
+        if not awaited:  # handlers and built-in tools settle the calls, and nobody outside has to do anything
             runs.overwrite(connection, self._run["id"], when=["in_progress"], values=self._turn_taken(usage))
             return []
         asked = {"status": "requires_action", "required_action": objects.required_action(awaited)}
         return self._change_run(connection, {**self._turn_taken(usage), **asked})
-
-    def _call_row(self, position: int, call: _Call) -> dict[str, Any]:
-        return {
-            "run_id": self._run["id"],
-            "call_id": call.call_id,
-            "thread_id": self._run["thread_id"],
-            "step_id": self._tool_step_id,
-            "position": position,
-            "name": call.name,
-            "arguments": call.arguments,
-        }
 
     def _end_run(self, connection: Connection, event: TurnFinished, usage: dict[str, int]) -> Sequence[NewEvent]:
         now = _now()
@@ -268,9 +285,9 @@ def _insert_message(message: dict[str, Any]) -> Progress:
     return insert
 
 
-def _tell(name: str, data: dict[str, Any]) -> Progress:
-    event = [NewEvent(name, data)]
-    return lambda _connection: event
+def _tell(event: NewEvent) -> Progress:
+    told = [event]
+    return lambda _connection: told
 
 
 def _now() -> int:

@@ -3,24 +3,30 @@
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import cast
 
 import openai
 
 from lockstitch import telemetry
 from lockstitch.activities.upstream_errors import translate
+from lockstitch.assistants.model.answer_format import formatted_turn
 from lockstitch.assistants.model.turn import Model, ModelEvent, ModelTurn, TurnFinished
 from lockstitch.errors import UpstreamError
 
 OPERATION = "model_turn"
 
 
-async def metered_turn(model: Model, turn: ModelTurn, backend: str) -> AsyncGenerator[ModelEvent, None]:
-    """Take one turn of ``model`` and count it."""
+MISFITS = 3
+"""How often a turn is taken whose answer does not have the form that was asked for."""
+
+
+async def metered_turn(
+    model: Model, turn: ModelTurn, backend: str, attempt: int = 1
+) -> AsyncGenerator[ModelEvent, None]:
+    """Take one turn of ``model``, hold it to its response format and count it; ``attempt`` is which one this is."""
     asked = time.monotonic()
     first = True
     try:
-        async with aclosing(cast("AsyncGenerator[ModelEvent, None]", model.stream(turn))) as events:
+        async with aclosing(formatted_turn(model, turn, may_try_again=attempt < MISFITS)) as events:
             async for event in events:
                 if first:
                     telemetry.TIME_TO_FIRST_TOKEN.labels(backend).observe(time.monotonic() - asked)

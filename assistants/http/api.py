@@ -3,8 +3,8 @@
 Layers of middleware would do the same, but each of them would cost a request about what a query costs.
 """
 
+import random
 import re
-import secrets
 import time
 from collections.abc import Iterable
 from datetime import timedelta
@@ -28,6 +28,8 @@ _PREFIX = re.compile(r"(/api/projects/[^/]+)?(/v1|/openai/v1|/openai/deployments
 _BETA_PATHS = ("/assistants", "/threads")
 _ALWAYS = ((b"openai-version", b"2020-10-01"), (b"openai-organization", b"lockstitch"))
 
+_ids = random.Random()  # noqa: S311 - nothing is secret about the id of a request, and the system's own randomness is slow
+
 
 class Api:
     """The API as an ASGI application; ``patience`` is how long it waits for a body beyond what its size takes."""
@@ -47,7 +49,7 @@ class Api:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         began = time.perf_counter()
-        request_id = f"req_{secrets.token_hex(16)}"
+        request_id = f"req_{_ids.getrandbits(128):032x}"
         receive = paced(scope, receive, self._patience)
         path = _without_prefix(scope["path"])
         place = self._table.find(path)
@@ -58,12 +60,10 @@ class Api:
                 # The path as the operations have it, for the real one may hold the token of a decision link.
                 answer = errors.answer(error, request_id, place.path)
             seconds = time.perf_counter() - began
-            answer.raw_headers += (
-                (b"x-request-id", request_id.encode()),
-                (b"openai-processing-ms", b"%d" % round(seconds * 1000)),
-                *_ALWAYS,
-                *encoded_headers(self._keys.limit_headers(scope)),
-            )
+            processing = (b"openai-processing-ms", b"%d" % round(seconds * 1000))
+            answer.raw_headers += ((b"x-request-id", request_id.encode()), processing, *_ALWAYS)
+            if limits := self._keys.limit_headers(scope):
+                answer.raw_headers += encoded_headers(limits)
             request_metrics.count(scope["method"], place.path, answer.status_code, seconds)
             await answer(scope, receive, send)
             await self._keys.note_use(scope)

@@ -1,14 +1,16 @@
 """The HTTP server: every route on one screen, and what the operations work with."""
 
 import asyncio
+import gc
 import ipaddress
 import signal
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
 from lockstitch.assistants.http.api import Api
 from lockstitch.assistants.http.assistants import Assistants
 from lockstitch.assistants.http.decisions import Decisions
@@ -29,6 +31,8 @@ from lockstitch.assistants.http.vector_store_batches import VectorStoreBatches
 from lockstitch.assistants.http.vector_store_files import VectorStoreFiles
 from lockstitch.assistants.http.vector_stores import VectorStores
 from lockstitch.assistants.open_runs import counting_open_runs
+from lockstitch.assistants.search.query import Search
+from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store import keys
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
@@ -137,7 +141,21 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
         )
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
         streams = OpenStreams(most=config.max_streams, most_per_key=config.max_streams_per_key)
-        yield Services(database, feed, delivery, starter, _decision_links(config), streams)
+        semantics = await stack.enter_async_context(_semantics(config, database))
+        links, search = _decision_links(config), Search(semantics)
+        runs_code = config.sandbox != "none"
+        yield Services(database, feed, delivery, starter, links, streams, search, runs_code)
+
+
+def _semantics(config: Config, database: Database) -> AbstractAsyncContextManager[Semantics | None]:
+    endpoint = EmbeddingsEndpoint(
+        config.embeddings_url,
+        config.embeddings_api_key,
+        config.embeddings_model,
+        config.embeddings_dimensions,
+        config.embeddings_timeout,
+    )
+    return open_semantics(database, config.embedder, endpoint, upgrades=config.database_auto_upgrade)
 
 
 def _database(config: Config) -> Database:
@@ -172,6 +190,7 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
         app = build_app(services, keyring, patience=config.request_timeout)
         await stack.enter_async_context(serving(app, listener, guarded_protocol(config.request_timeout)))
         stack.callback(services.feed.dismiss)
+        gc.freeze()
         telemetry.log.info("http_server_started", host=config.host, port=listener.getsockname()[1])
         await stop.wait()
         telemetry.log.info("http_server_stopping")

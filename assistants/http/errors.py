@@ -8,7 +8,7 @@ from starlette.responses import Response
 from lockstitch import telemetry
 from lockstitch.assistants import refusals
 from lockstitch.assistants.http.answers import error_answer
-from lockstitch.errors import ApiError, StoreUnavailable
+from lockstitch.errors import ApiError, EmbedderUnavailable, StoreUnavailable
 
 
 def answer(error: Exception, request_id: str, path: str) -> Response:
@@ -18,6 +18,9 @@ def answer(error: Exception, request_id: str, path: str) -> Response:
     if isinstance(error, StoreUnavailable):
         telemetry.log.error("store_unavailable", error=str(error))
         return error_answer(refusals.store_unavailable())
+    if isinstance(error, EmbedderUnavailable):
+        telemetry.log.error("embedder_unavailable", error=str(error))
+        return error_answer(refusals.embedder_unavailable())
     if isinstance(error, ClientDisconnect):
         return Response(status_code=400)  # nobody reads it
     telemetry.log.exception("request_failed", request_id=request_id, route=path)

@@ -9,6 +9,7 @@ from pydantic_core import to_json
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from lockstitch.assistants import refusals
+from lockstitch.assistants.http.joined_writes import JoinedWrites
 from lockstitch.errors import ApiError
 
 MAX_HEAD_BYTES = 32 * 1024
@@ -31,11 +32,11 @@ class GuardedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._ended_in_piece = False  # a request, in the piece that is being read
         self._bytes_received = 0  # of this head, in pieces that have nothing else in them
-        self._bytes_understood = 0  # of this head
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Begin to wait for the first head."""
         super().connection_made(transport)
+        self.transport = JoinedWrites(transport, self.loop)  # type: ignore[assignment]  # all that uvicorn calls of one
         self._begin_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -58,21 +59,15 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """Begin with a head."""
-        self._in_head, self._bytes_received, self._bytes_understood = True, 0, 0
+        self._in_head, self._bytes_received = True, 0
         super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """Take a piece of the target."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Begin with the request."""
+        # What came in pieces was counted piece by piece; one piece may be too large by itself.
+        if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > MAX_HEAD_BYTES:
+            self._refusal = refusals.head_too_large(MAX_HEAD_BYTES)
+            raise self._refusal  # the parser stops, and `send_400_response` follows
         self._in_head = False
         self._end_timer()
         super().on_headers_complete()
@@ -85,12 +80,6 @@ class GuardedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read."""
         self._refuse(self._refusal or refusals.not_http())
-
-    def _count(self, read: int) -> None:
-        self._bytes_understood += read
-        if self._bytes_understood > MAX_HEAD_BYTES:
-            self._refusal = refusals.head_too_large(MAX_HEAD_BYTES)
-            raise self._refusal  # the parser stops, and `send_400_response` follows
 
     def _begin_timer(self) -> None:
         self._timer = self.loop.call_later(self.patience.total_seconds(), self._lose_patience)

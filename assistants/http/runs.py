@@ -96,7 +96,7 @@ class Runs:
         body = await read_body(request, CreatedRun)
         checked_id("assistant_id", body.assistant_id)
         self._admit(request, stream=body.stream)
-        row = await self._services.accept(lambda connection: _create(connection, project, thread_id, body))
+        row = await self._services.accept(lambda connection: self._create(connection, project, thread_id, body))
         return self._answer(row, stream=body.stream)
 
     async def create_with_thread(self, request: Request) -> Response:
@@ -113,7 +113,7 @@ class Runs:
             thread = add_thread(connection, project, body.thread or NewThread(), now)
             created = NewEvent("thread.created", objects.thread(thread))
             resources = settle(connection, project, body.tool_resources, now) if body.tool_resources else None
-            return _create(connection, project, thread["id"], body, [created], resources)
+            return self._create(connection, project, thread["id"], body, [created], resources)
 
         return self._answer(await self._services.accept(create), stream=body.stream)
 
@@ -176,6 +176,37 @@ class Runs:
         run, seen = await self._services.accept(submit)
         return self._answer(run, stream=body.stream, after=seen)
 
+    def _create(
+        self,
+        connection: Connection,
+        project: str,
+        thread_id: str,
+        body: CreatedRun,
+        leading_events: Sequence[NewEvent] = (),
+        tool_resources: Object | None = None,
+    ) -> Row:
+        new = NewRun(
+            new_id("run"),
+            thread_id,
+            body.assistant_id,
+            body,
+            int(time.time()),
+            project=project,
+            handlers=projects.handlers(connection, project),
+            tool_resources=tool_resources,
+            runs_code=self._services.runs_code,
+        )
+        row = runs.create(connection, new, leading_events)
+        files.check(connection, file_ids.of_messages(body.additional_messages), project=project)
+        start = ThreadRunRequest(
+            thread_id=thread_id,
+            assistant_id=body.assistant_id,
+            tenant=project,
+            policy=RunPolicy(on_missing_handler="wait"),
+        )
+        commands.add(connection, row["id"], "start", start.model_dump(mode="json", exclude_unset=True))
+        return row
+
     def _admit(self, request: Request, *, stream: bool | None) -> None:
         """Refuse a stream that would be one too many before anything is accepted."""
         if stream:
@@ -185,36 +216,6 @@ class Runs:
         if stream:
             return event_stream(self._services.feed, run["id"], after, STOPS)
         return _run_answer(run)
-
-
-def _create(
-    connection: Connection,
-    project: str,
-    thread_id: str,
-    body: CreatedRun,
-    leading_events: Sequence[NewEvent] = (),
-    tool_resources: Object | None = None,
-) -> Row:
-    new = NewRun(
-        new_id("run"),
-        thread_id,
-        body.assistant_id,
-        body,
-        int(time.time()),
-        project=project,
-        handlers=projects.handlers(connection, project),
-        tool_resources=tool_resources,
-    )
-    row = runs.create(connection, new, leading_events)
-    files.check(connection, file_ids.of_messages(body.additional_messages), project=project)
-    start = ThreadRunRequest(
-        thread_id=thread_id,
-        assistant_id=body.assistant_id,
-        tenant=project,
-        policy=RunPolicy(on_missing_handler="wait"),
-    )
-    commands.add(connection, row["id"], "start", start.model_dump(mode="json", exclude_unset=True))
-    return row
 
 
 def _run_answer(run: Row) -> JsonAnswer:

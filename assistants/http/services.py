@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.http.open_streams import OpenStreams
+from lockstitch.assistants.search.query import Search
 from lockstitch.assistants.store import commands
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
@@ -33,6 +34,9 @@ class Services:
     links: DecisionLinks | None = None
     """``None``: this server has no decision links."""
     streams: OpenStreams = field(default_factory=OpenStreams)
+    search: Search = field(default_factory=Search)
+    runs_code: bool = False
+    """Whether there are workers that run code."""
 
     async def accept(self, unit: Callable[[Connection], T], *, long: bool = False) -> T:
         """Run ``unit`` as one transaction, deliver the commands that it wrote, and return its result.

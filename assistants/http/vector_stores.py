@@ -18,7 +18,7 @@ from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.http.vector_store_bodies import ChunkingStrategy, ExpiresAfter, stored_chunking
 from lockstitch.assistants.objects import deleted
 from lockstitch.assistants.search.filters import MAX_COMPARISONS, Filter, comparisons
-from lockstitch.assistants.search.query import Found, Query, search
+from lockstitch.assistants.search.query import Found, Query
 from lockstitch.assistants.store import vector_store_files, vector_stores
 from lockstitch.assistants.store.rows import Row
 from lockstitch.assistants.store.vector_store_files import AddedFile
@@ -131,10 +131,14 @@ class VectorStores:
         store_id, project = path_id(request, "vector_store_id"), project_of(request)
         body, now = await read_body(request, Search), int(time.time())
         query = body.for_store()
+        await self._database.read(
+            lambda connection: vector_stores.open_for_search(connection, store_id, now, project=project)
+        )
+        question = await self._services.search.prepare(query)
 
         def look(connection: Connection) -> tuple[bool, list[Found]]:
             stale = vector_stores.open_for_search(connection, store_id, now, project=project)
-            return stale, search(connection, store_id, query)
+            return stale, self._services.search.find(connection, [store_id], question)
 
         stale, found = await self._database.read(look, long=True)
         if stale:

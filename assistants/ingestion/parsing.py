@@ -23,6 +23,12 @@ TEXT_SUFFIXES = frozenset({
 
 HTML_SUFFIXES = frozenset({".htm", ".html", ".xhtml"})
 
+DOCUMENT_SUFFIXES = frozenset({
+    ".doc", ".docx", ".eml", ".epub", ".ipynb", ".msg", ".ods", ".odt", ".pdf", ".ppt", ".pptx", ".rtf", ".xls",
+    ".xlsx",
+})  # fmt: skip
+"""Files that are more than text; they are read in a sandbox only."""
+
 # The longer marks first: that of UTF-16 begins that of UTF-32.
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -46,10 +52,18 @@ class TextParser:
 
     async def parse(self, filename: str, content: bytes) -> str:
         """Return the text of a file."""
-        suffix = PurePath(filename).suffix.lower()
+        suffix = suffix_of(filename)
+        if suffix in DOCUMENT_SUFFIXES:
+            problem = f"Files with the extension {suffix} are read in a sandbox only, and the workers have none"
+            raise FileRefused("unsupported_file", f"{problem}; LOCKSTITCH_SANDBOX switches one on.")
         if suffix and suffix not in TEXT_SUFFIXES and suffix not in HTML_SUFFIXES:
             raise FileRefused("unsupported_file", f"Files with the extension {suffix} are not supported.")
         return await asyncio.to_thread(_text, content, is_html=suffix in HTML_SUFFIXES)
+
+
+def suffix_of(filename: str) -> str:
+    """Return what says which kind of file it is, in small letters with its dot; empty where nothing does."""
+    return PurePath(filename).suffix.lower()
 
 
 def _text(content: bytes, *, is_html: bool) -> str:

@@ -1,1 +1,1 @@
-"""Turns of a language model: any OpenAI-compatible endpoint, or the offline model."""
+"""Turns of a language model: any OpenAI-compatible endpoint, a small local model, or the offline model."""

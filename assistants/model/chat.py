@@ -61,8 +61,8 @@ def _messages(turn: ModelTurn) -> Iterator[dict[str, Any]]:
 
 def _message(message: Message) -> dict[str, Any]:
     """A message; an assistant's has text only, the API takes no images from it."""
-    if message.role == "assistant" or not any(isinstance(part, ImagePart) for part in message.content):
-        return {"role": message.role, "content": message.text}
+    if message.role == "assistant" or not message.has_images:
+        return {"role": message.role, "content": message.text_only}
     return {"role": message.role, "content": [_part(part) for part in message.content]}
 
 
@@ -114,6 +114,7 @@ class ChatReader:
     def __init__(self) -> None:
         self._reason: str | None = None
         self._usage = Usage()
+        self._refused = False
         self._calls: list[tuple[Any, str]] = []
         """The upstream's index and id of each call, at our index."""
 
@@ -127,6 +128,7 @@ class ChatReader:
             for text in (getattr(delta, "content", None), getattr(delta, "refusal", None)):
                 if text:
                     yield TextDelta(text)
+            self._refused |= bool(getattr(delta, "refusal", None))
             for call in getattr(delta, "tool_calls", None) or ():
                 yield from self._call(call)
 
@@ -143,7 +145,8 @@ class ChatReader:
             raise error_in_stream(f"The model's answer ended with {self._reason!r}.", self._reason)
         reason = _REASONS[self._reason]
         # For a function that tool_choice names, OpenAI says "stop"; so do some servers for every call.
-        return TurnFinished("tool_calls" if reason == "stop" and self._calls else reason, self._usage)
+        reason = "tool_calls" if reason == "stop" and self._calls else reason
+        return TurnFinished(reason, self._usage, refused=self._refused)
 
     def _call(self, call: Any) -> Iterator[ModelEvent]:
         index = self._index(call.index, call.id)

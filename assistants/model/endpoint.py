@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any, Literal
 
+import aiohttp
 import openai
 
 from lockstitch.assistants.model.chat import ChatReader, chat_request
@@ -20,6 +21,7 @@ EndpointApi = Literal["auto", "responses", "chat"]
 
 _ROUTE_MISSING = frozenset({404, 405, 501})
 _MODEL_MISSING = frozenset({"model_not_found", "DeploymentNotFound"})
+_CLOSED = (aiohttp.ClientConnectionResetError, aiohttp.ServerDisconnectedError)
 _CONNECT_AT_MOST = timedelta(seconds=10)
 
 
@@ -95,6 +97,15 @@ class OpenAIEndpoint:
         return chunks, ChatReader()
 
     async def _post(self, path: str, body: dict[str, Any]) -> openai.AsyncStream[object]:
+        """Send a request; where the endpoint had closed the connection that was kept, send it on a new one."""
+        try:
+            return await self._send(path, body)
+        except openai.APIConnectionError as error:
+            if not _was_closed_before(error):
+                raise
+        return await self._send(path, body)
+
+    async def _send(self, path: str, body: dict[str, Any]) -> openai.AsyncStream[object]:
         """Send a request as it is: it is built and checked here already."""
         body = {**body, "stream": True}
         return await self._client.post(
@@ -110,3 +121,14 @@ def _is_route_missing(error: openai.APIStatusError) -> bool:
     """Whether an endpoint says that it has no such route, and not that it has no such model."""
     is_model_missing = error.code in _MODEL_MISSING or error.param == "model"
     return error.status_code in _ROUTE_MISSING and not is_model_missing
+
+
+def _was_closed_before(error: BaseException) -> bool:
+    """Whether the connection was closed before an answer began, as llama.cpp does after each without saying so.
+
+    A turn changes nothing at the endpoint, so one that it may have seen can be sent again.
+    """
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, _CLOSED):
+        cause = cause.__cause__ or cause.__context__
+    return cause is not None

@@ -54,8 +54,8 @@ def responses_request(turn: ModelTurn) -> dict[str, Any]:
 
 def _message(message: Message) -> dict[str, Any]:
     """A message as an input item; an assistant's has text only, the API takes no images from it."""
-    if message.role == "assistant" or not any(isinstance(part, ImagePart) for part in message.content):
-        return {"role": message.role, "content": message.text}
+    if message.role == "assistant" or not message.has_images:
+        return {"role": message.role, "content": message.text_only}
     return {"role": message.role, "content": [_part(part) for part in message.content]}
 
 
@@ -110,12 +110,13 @@ class ResponsesReader:
         self._received: defaultdict[tuple[Any, ...], int] = defaultdict(int)
         """Characters received of each text and each call's arguments."""
         self._last_text: int | None = None
+        self._refused = False
         self._finished: TurnFinished | None = None
         self._readers: Mapping[str, Callable[[Any], Iterable[ModelEvent]]] = {
             "response.output_text.delta": self._text_delta,
             "response.output_text.done": self._text_done,
-            "response.refusal.delta": self._text_delta,
-            "response.refusal.done": self._text_done,
+            "response.refusal.delta": self._refusal_delta,
+            "response.refusal.done": self._refusal_done,
             "response.output_item.added": self._item,
             "response.output_item.done": self._item,
             "response.function_call_arguments.delta": self._arguments_delta,
@@ -153,6 +154,14 @@ class ResponsesReader:
         whole = getattr(event, "text", None) or getattr(event, "refusal", None) or ""
         yield from self._text_more(event, whole[self._received[event.output_index, event.content_index] :])
 
+    def _refusal_delta(self, event: Any) -> Iterator[ModelEvent]:
+        self._refused = True
+        yield from self._text_delta(event)
+
+    def _refusal_done(self, event: Any) -> Iterator[ModelEvent]:
+        self._refused = True
+        yield from self._text_done(event)
+
     def _text_more(self, event: Any, text: str) -> Iterator[ModelEvent]:
         if not text:
             return
@@ -186,7 +195,8 @@ class ResponsesReader:
             yield ArgumentsDelta(self._calls[output_index], text)
 
     def _completed(self, event: Any) -> Iterable[ModelEvent]:
-        self._finished = TurnFinished("tool_calls" if self._calls else "stop", _usage(event.response.usage))
+        reason: FinishReason = "tool_calls" if self._calls else "stop"
+        self._finished = TurnFinished(reason, _usage(event.response.usage), refused=self._refused)
         return ()
 
     def _incomplete(self, event: Any) -> Iterable[ModelEvent]:

@@ -152,9 +152,8 @@ class ScriptedTurn(_Part):
 
     def matches(self, turn: ModelTurn) -> bool:
         """Whether the entry is for this turn, as far as the turn tells."""
-        said = next((message.text for message in reversed(turn.messages) if message.role == "user"), "")
         is_round = self.round is None or self.round == len(turn.rounds)
-        return is_round and (self.when is None or self.when.lower() in said.lower())
+        return is_round and (self.when is None or self.when.lower() in turn.last_user_text.lower())
 
     @property
     def text(self) -> str:

@@ -31,6 +31,16 @@ class Message:
         """The text parts, joined by line breaks."""
         return "\n".join(part for part in self.content if isinstance(part, str))
 
+    @property
+    def text_only(self) -> str:
+        """The message for whoever takes no images from it: where it is nothing but images, a note says so."""
+        return self.text or ("[An image.]" if self.has_images else "")
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there are images in it."""
+        return any(isinstance(part, ImagePart) for part in self.content)
+
 
 @dataclass(frozen=True, slots=True)
 class FunctionCall:
@@ -102,6 +112,20 @@ class ModelTurn:
     """What the code interpreter has; the instructions say it in words too."""
 
     @property
+    def last_user_message(self) -> Message:
+        """The user's last message; an empty one where there is none."""
+        return next((each for each in reversed(self.messages) if each.role == "user"), Message("user", ()))
+
+    @property
+    def last_user_text(self) -> str:
+        """What the user said last; empty where the user said nothing."""
+        return self.last_user_message.text
+
+    def outputs_of(self, name: str) -> tuple[str, ...]:
+        """The outputs that the run's calls of one function got so far, oldest first."""
+        return tuple(call.output for each in self.rounds for call in each.calls if call.name == name)
+
+    @property
     def tool_choice_now(self) -> Literal["auto", "none", "required"] | NamedFunction:
         """The tool choice in force in this turn.
 
@@ -151,6 +175,8 @@ class TurnFinished:
 
     reason: FinishReason
     usage: Usage = field(default_factory=Usage)
+    refused: bool = False
+    """Whether the text says that the model will not answer: it has no other form then, whatever was asked for."""
 
 
 ModelEvent = TextDelta | CallStarted | ArgumentsDelta | TurnFinished
@@ -164,7 +190,7 @@ class Model(Protocol):
     """
 
     name: str
-    """What the upstream is called in metrics and logs: ``openai`` or ``offline``."""
+    """What the upstream is called in metrics and logs: ``openai``, ``local`` or ``offline``."""
 
     def stream(self, turn: ModelTurn) -> AsyncIterator[ModelEvent]:
         """Take one turn and yield what comes out of it."""

@@ -1,4 +1,7 @@
-"""BM25 (Robertson and Zaragoza 2009) on a scale from 0 to 1, the same for every database; pure."""
+"""How well a chunk answers, from 0 to 1 and the same for every database; pure.
+
+By its words, with BM25 (Robertson and Zaragoza 2009), and by its meaning, with the similarity of vectors.
+"""
 
 import math
 from collections import Counter
@@ -11,6 +14,10 @@ having the words of the query matters more than repeating them."""
 
 LENGTH_WEIGHT = 0.75
 """BM25's b: how much the length of a chunk tells against it."""
+
+MEANING_WEIGHT = 0.7
+"""How much similarity counts beside words. On questions about documentation, less loses what vectors find; on names of
+functions, more loses what words find: see docs/benchmarks.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,3 +51,14 @@ def _weight(corpus: Corpus, word: str) -> float:
     """Return what a word tells: the rarer it is, the more. A word that no chunk has tells the most, and is missed."""
     having = corpus.having.get(word, 0)
     return math.log(1 + (max(corpus.chunks, having) - having + 0.5) / (having + 0.5))
+
+
+def fused(words: float, similarity: float | None) -> float:
+    """Return the score of a chunk from how well its words answer, and how similar its vector is to the query's.
+
+    Both are on scales that mean the same for every query, so a sum keeps what ranks would lose: whether the best is any
+    good. A chunk that has no vector is judged by its words alone.
+    """
+    if similarity is None:
+        return words
+    return MEANING_WEIGHT * min(max(similarity, 0.0), 1.0) + (1 - MEANING_WEIGHT) * words

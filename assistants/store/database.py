@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import aclosing
 from datetime import timedelta
-from typing import Protocol, Self, TypeVar
+from typing import Literal, Protocol, Self, TypeVar
 
 import sqlalchemy
 from sqlalchemy import URL, Connection, text
@@ -84,6 +84,11 @@ class Database:
 
     def __repr__(self) -> str:
         return f"Database({self._shown!r})"
+
+    @property
+    def kind(self) -> Literal["sqlite", "postgresql"]:
+        """Which kind of database it is, for what each kind does in its own way."""
+        return "sqlite" if _parsed(self.url).get_backend_name() == "sqlite" else "postgresql"
 
     async def __aenter__(self) -> Self:
         try:

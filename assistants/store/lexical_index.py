@@ -26,12 +26,13 @@ class LexicalIndex(Protocol):
         words: Sequence[str],
         *,
         limit: int,
+        rare: Sequence[str] | None = None,
         file_seqs: Collection[int] | None = None,
     ) -> list[Row]:
         """Return chunks that have any of the words, those first that look best to the database.
 
-        Each has ``seq``, ``file_seq``, ``position``, ``text`` and ``words``. With ``file_seqs`` only those of these
-        files are looked at.
+        Each has ``seq``, ``file_seq``, ``position``, ``text`` and ``words``. With ``rare`` only those are looked at
+        that have one of these words, with ``file_seqs`` only those of these files.
         """
         ...
 
@@ -55,6 +56,7 @@ class Fts5Index:
         words: Sequence[str],
         *,
         limit: int,
+        rare: Sequence[str] | None = None,
         file_seqs: Collection[int] | None = None,
     ) -> list[Row]:
         """Return chunks that have any of the words."""
@@ -64,7 +66,7 @@ class Fts5Index:
             WHERE vector_store_words MATCH :query {"" if file_seqs is None else _OF_FILES}
             ORDER BY bm25(vector_store_words, 0.0, 1.0), chunk.seq LIMIT :limit
         """  # noqa: S608 - nothing in it comes from outside
-        values = {"query": _fts5_query(vector_store_id, words), "limit": limit}
+        values = {"query": _fts5_query(vector_store_id, words, rare), "limit": limit}
         return _fetch(connection, statement, values, file_seqs)
 
 
@@ -84,6 +86,7 @@ class TsvectorIndex:
         words: Sequence[str],
         *,
         limit: int,
+        rare: Sequence[str] | None = None,
         file_seqs: Collection[int] | None = None,
     ) -> list[Row]:
         """Return chunks that have any of the words."""
@@ -92,7 +95,7 @@ class TsvectorIndex:
             WHERE {_TSVECTOR_MATCH} {"" if file_seqs is None else _OF_FILES}
             ORDER BY ts_rank({_TSVECTOR}, CAST(:query AS tsquery)) DESC, chunk.seq LIMIT :limit
         """  # noqa: S608 - nothing in it comes from outside
-        values = {"store": vector_store_id, "query": _tsquery(words), "limit": limit}
+        values = {"store": vector_store_id, "query": _tsquery(words, rare), "limit": limit}
         return _fetch(connection, statement, values, file_seqs)
 
 
@@ -107,12 +110,21 @@ def index_of(connection: Connection) -> LexicalIndex:
     return _INDEXES[connection.dialect.name]
 
 
-def _fts5_query(vector_store_id: str, words: Sequence[str]) -> str:
-    any_of_them = " OR ".join(f'"{word}"' for word in words)
-    return f'vector_store_id : "{vector_store_id}" AND words : ({any_of_them})'
+def _fts5_query(vector_store_id: str, words: Sequence[str], rare: Sequence[str] | None = None) -> str:
+    query = f'vector_store_id : "{vector_store_id}" AND words : ({_fts5_any(words)})'
+    return query if rare is None else f"{query} AND words : ({_fts5_any(rare)})"
 
 
-def _tsquery(words: Sequence[str]) -> str:
+def _fts5_any(words: Sequence[str]) -> str:
+    return " OR ".join(f'"{word}"' for word in words)
+
+
+def _tsquery(words: Sequence[str], rare: Sequence[str] | None = None) -> str:
+    query = _tsquery_any(words)
+    return query if rare is None else f"({query}) & ({_tsquery_any(rare)})"
+
+
+def _tsquery_any(words: Sequence[str]) -> str:
     return " | ".join(f"'{word}'" for word in words)
 
 

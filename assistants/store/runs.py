@@ -24,8 +24,14 @@ DEFAULT_TRUNCATION = {"type": "auto", "last_messages": None}
 
 _OPEN = Prepared(select(runs).where(ACTIVE_RUN, runs.c.created_at < bindparam("before")).order_by(runs.c.seq))
 
-_GET = Prepared(select(runs).where(runs.c.id == bindparam("run"), runs.c.thread_id == bindparam("thread")))
-"""What clients that poll ask for all the time."""
+_NEVER_SHOWN = frozenset({"seq", "handlers", "turns"})
+
+# What clients that poll ask for all the time, so it reads what they see and no more.
+_GET = Prepared(
+    select(*(column for column in runs.c if column.name not in _NEVER_SHOWN)).where(
+        runs.c.id == bindparam("run"), runs.c.thread_id == bindparam("thread")
+    )
+)
 
 _OVERRIDABLE = ("model", "temperature", "top_p", "reasoning_effort", "tools", "response_format")
 
@@ -47,13 +53,15 @@ class NewRun:
     project: str | None = None
     handlers: Handlers = None
     tool_resources: Row | None = None
+    runs_code: bool = False
+    """Whether this server has the code interpreter."""
 
 
 def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEvent] = ()) -> Row:
     """Create a run in the status ``queued`` and begin its event log with ``leading_events``.
 
     Raises `ApiError` when the thread or the assistant is unknown, the thread has an active run, there is nothing to
-    run, the run would need a built-in tool, or its metadata say in no known word who answers its calls.
+    run, the run would need a tool that is not there, or its metadata say in no known word who answers its calls.
     """
     project = threads.lock(connection, new.thread_id, project=new.project)["project_id"]
     if active := threads.active_run_id(connection, new.thread_id):
@@ -62,7 +70,7 @@ def create(connection: Connection, new: NewRun, leading_events: Sequence[NewEven
     for message in new.parameters.additional_messages or ():
         threads.add_message(connection, new.thread_id, message, new.created_at)
     values = _run_values(new, assistant)
-    _refuse_built_in_tools(values, new.parameters)
+    _check_tools(new, values)
     if not values["instructions"] and not threads.has_user_message(connection, new.thread_id):
         raise refusals.nothing_to_run()
     row = rows.add(connection, runs, values)
@@ -101,14 +109,18 @@ def _run_values(new: NewRun, assistant: Row) -> dict[str, Any]:
     }
 
 
-def _refuse_built_in_tools(values: Row, parameters: RunParameters) -> None:
+def _check_tools(new: NewRun, values: Row) -> None:
+    """Refuse tools that this server does not have, and functions that could be taken for one that it has."""
+    types = {tool["type"] for tool in values["tools"]}
     for position, tool in enumerate(values["tools"]):
-        if tool["type"] != "function":
-            param = "assistant_id" if parameters.tools is None else f"tools[{position}]"
+        param = "assistant_id" if new.parameters.tools is None else f"tools[{position}]"
+        if tool["type"] == "code_interpreter" and not new.runs_code:
             raise refusals.built_in_tool_unavailable(tool["type"], param)
+        if tool["type"] == "function" and tool["function"]["name"] in types - {"function"}:
+            raise refusals.named_as_built_in_tool(tool["function"]["name"], param)
     choice = values["tool_choice"]
-    if isinstance(choice, dict) and choice["type"] != "function":
-        raise refusals.built_in_tool_unavailable(choice["type"], "tool_choice")
+    if isinstance(choice, dict) and choice["type"] != "function" and choice["type"] not in types:
+        raise refusals.tool_not_there(choice["type"])
 
 
 def find(connection: Connection, run_id: str) -> Row | None:

@@ -226,7 +226,30 @@ tool_calls = Table(
     Column("ended_attempt", Integer, nullable=False, server_default="0"),
     # The call of a replaced run that this one makes again, with the same function and arguments.
     Column("repeats", _foreign(128)),
+    # ``function`` or a built-in tool; and what a built-in tool gave, as clients see it.
+    Column("type", String(24), nullable=False, server_default="function"),
+    Column("result", _Json),
     Index(None, "step_id"),
+)
+
+code_sessions = Table(
+    "code_sessions",
+    metadata,
+    Column("thread_id", ForeignKey("threads.id", ondelete="CASCADE"), primary_key=True),
+    # Of the worker that holds the session; nobody else can run code in it.
+    Column("task_queue", Text, nullable=False),
+    Column("opened_at", _Time, nullable=False),
+)
+
+# What code has written in the sessions of a thread; the newest of a path is the one that counts.
+code_files = Table(
+    "code_files",
+    metadata,
+    Column("seq", _Sequence, primary_key=True),
+    Column("thread_id", ForeignKey("threads.id", ondelete="CASCADE"), nullable=False),
+    Column("path", Text, nullable=False),
+    Column("file_id", String(64), nullable=False),
+    Index(None, "thread_id", "seq"),
 )
 
 # The runs upstream that carry a run: number 0, and those that took its place.
@@ -359,6 +382,8 @@ vector_store_files = Table(
     Column("usage_bytes", BigInteger, nullable=False),
     Column("chunk_count", Integer, nullable=False),
     Column("word_count", Integer, nullable=False),
+    # What made the vectors of its chunks; null: they have none.
+    Column("embedder", Text),
     Index(None, "vector_store_id", "id", unique=True),
     Index(None, "vector_store_id", "status"),
     Index(None, "ingestion_id", "status", "seq"),
@@ -370,8 +395,8 @@ vector_store_files = Table(
     ),
 )
 
-# The text of the files, as it is searched. The words have an index that each kind of database makes in its own way:
-# see lexical_index.py.
+# The text of the files, as it is searched. The words have an index that each kind of database makes in its own way, and
+# the vectors a table: see lexical_index.py and vector_index.py.
 vector_store_chunks = Table(
     "vector_store_chunks",
     metadata,

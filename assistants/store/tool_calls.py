@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, select, update
+from sqlalchemy import Connection, bindparam, func, or_, select, update
 
 from lockstitch.assistants.store import rows
 from lockstitch.assistants.store.prepared import Prepared
@@ -26,6 +26,16 @@ _UNANSWERED = Prepared(
     select(tool_calls.c.call_id)
     .where(tool_calls.c.run_id == bindparam("run"), tool_calls.c.output.is_(None))
     .order_by(tool_calls.c.position)
+)
+
+
+# A thread has one run at a time, so all its other steps are earlier ones.
+_SEARCHES_BEFORE = Prepared(
+    select(func.count(tool_calls.c.call_id)).where(
+        tool_calls.c.thread_id == bindparam("thread_id"),
+        tool_calls.c.type == bindparam("type"),
+        or_(tool_calls.c.step_id != bindparam("step_id"), tool_calls.c.position < bindparam("position")),
+    )
 )
 
 
@@ -125,9 +135,15 @@ def settle(
     output: str,
     outcome: str,
     duration: timedelta = timedelta(0),
+    result: Row | None = None,
 ) -> Row | None:
-    """Do what `record_output` does and return the call; ``None`` where it already has an output."""
+    """Do what `record_output` does and return the call; ``None`` where it already has an output.
+
+    ``result`` is what clients see of a call of a built-in tool; ``output`` is what the model reads.
+    """
     values = {"output": output, "outcome": outcome, "duration_ms": round(duration.total_seconds() * 1000)}
+    if result is not None:
+        values["result"] = result
     return rows.change(connection, tool_calls, {"run_id": run_id, "call_id": call_id, "output": None}, values)
 
 
@@ -138,6 +154,12 @@ def of_steps(connection: Connection, step_ids: Collection[str]) -> Mapping[str, 
         for call in rows.find(connection, tool_calls, "position", step_id=frozenset(step_ids)):
             found[call["step_id"]].append(call)
     return found
+
+
+def search_number(connection: Connection, call: Row) -> int:
+    """Return how many searches of files came before this one in its thread."""
+    values = {name: call[name] for name in ("thread_id", "type", "step_id", "position")}
+    return int(_SEARCHES_BEFORE.value(connection, values))
 
 
 def unanswered(connection: Connection, run_id: str) -> list[str]:

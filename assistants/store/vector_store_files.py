@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import BigInteger, ColumnElement, Connection, Integer, column, func, select, update, values
 from sqlalchemy.exc import IntegrityError
 
 from lockstitch.assistants import refusals
@@ -103,6 +103,7 @@ def _new_file(ingestion: Ingestion, added: AddedFile, now: int) -> dict[str, Any
         "usage_bytes": 0,
         "chunk_count": 0,
         "word_count": 0,
+        "embedder": None,
     }
 
 
@@ -174,6 +175,18 @@ def size_of_text(connection: Connection, vector_store_id: str) -> tuple[int, int
     query = select(func.sum(columns.chunk_count), func.sum(columns.word_count))
     chunks, words = connection.execute(query.where(columns.vector_store_id == vector_store_id)).one()
     return int(chunks or 0), int(words or 0)
+
+
+def chunks_at(connection: Connection, places: Collection[tuple[int, int]]) -> list[Row]:
+    """Return chunks by the number of their file and their position in it."""
+    if not places:
+        return []
+    chunks = vector_store_chunks.c
+    # A join: SQLite has no use for its index where pairs of columns are looked for in a list.
+    wanted = values(column("file_seq", BigInteger), column("position", Integer)).data(list(places)).cte("wanted")
+    same = (chunks.file_seq == wanted.c.file_seq) & (chunks.position == wanted.c.position)
+    query = select(chunks.seq, chunks.file_seq, chunks.position, chunks.text, chunks.words)
+    return rows.fetch(connection, query.select_from(wanted.join(vector_store_chunks, same)))
 
 
 def by_seq(connection: Connection, seqs: Collection[int]) -> dict[int, Row]:
@@ -286,10 +299,14 @@ def begin_next(connection: Connection, ingestion_id: str, lane: int, lanes: int)
     return None
 
 
-def complete(connection: Connection, file: Row, chunks: Sequence[Chunk]) -> bool:
-    """Put a file's text into its store; ``False`` where it is not wanted any more, and nothing is stored."""
+def complete(connection: Connection, file: Row, chunks: Sequence[Chunk], embedder: str | None = None) -> bool:
+    """Put a file's text into its store; ``False`` where it is not wanted any more, and nothing is stored.
+
+    ``embedder`` made the vectors of the chunks, which belong to the same transaction (`VectorIndex.put`).
+    """
     values = {
         "status": "completed",
+        "embedder": embedder,
         "usage_bytes": sum(len(chunk.text.encode()) for chunk in chunks),
         "chunk_count": len(chunks),
         "word_count": sum(len(chunk.words) for chunk in chunks),
@@ -312,6 +329,11 @@ def _chunk_rows(file: Row, chunks: Sequence[Chunk]) -> Iterator[Row]:
         }
 
 
+def put_back(connection: Connection, file: Row) -> None:
+    """Take an attempt back that failed for a reason which has nothing to do with the file."""
+    _change_waiting(connection, file, {"attempts": max(file["attempts"] - 1, 0)})
+
+
 def fail(connection: Connection, file: Row, last_error: Row) -> bool:
     """Say why a file is not in its store; ``False`` where it is not wanted any more."""
     return _change_waiting(connection, file, {"status": "failed", "last_error": last_error}) is not None
@@ -321,6 +343,25 @@ def _change_waiting(connection: Connection, file: Row, values: Row) -> Row | Non
     # SQLite gives a free number away again, so the number alone may mean a file that was added later.
     where = {"seq": file["seq"], "ingestion_id": file["ingestion_id"], "status": "in_progress"}
     return rows.change(connection, vector_store_files, where, values)
+
+
+def next_outdated(connection: Connection, embedder: str, after: int) -> Row | None:
+    """Return the next completed file, by its number, whose vectors another embedder made, or nobody."""
+    columns = vector_store_files.c
+    outdated = (columns.status == "completed", columns.embedder.is_distinct_from(embedder), columns.seq > after)
+    found = rows.fetch(connection, select(vector_store_files).where(*outdated).order_by(columns.seq).limit(1))
+    return found[0] if found else None
+
+
+def texts_of_chunks(connection: Connection, file: Row) -> list[str]:
+    """Return the text of each chunk of a file, in their order."""
+    return [chunk["text"] for chunk in rows.find(connection, vector_store_chunks, "position", file_seq=file["seq"])]
+
+
+def embedded(connection: Connection, file: Row, embedder: str) -> bool:
+    """Say who made the vectors of a completed file; ``False`` where it is not there any more."""
+    where = {"seq": file["seq"], "ingestion_id": file["ingestion_id"], "status": "completed"}
+    return rows.change(connection, vector_store_files, where, {"embedder": embedder}) is not None
 
 
 def stranded(connection: Connection, before: int, limit: int) -> list[Ingestion]:

@@ -1,18 +1,25 @@
 """Ingesting files as an activity: what breaks one file stops no other, and is told."""
 
 import asyncio
+from datetime import timedelta
 
+import httpx2
+import numpy as np
+import openai
 import pytest
 from structlog.testing import capture_logs
+from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from lockstitch.activities.ingestion import FILES_AT_ONCE, IngestedSlice, IngestionActivities, IngestSlice
 from lockstitch.assistants.ingestion.parsing import MAX_BYTES, TextParser
+from lockstitch.assistants.search.semantics import Semantics, open_vector_index
 from lockstitch.assistants.store import files, vector_store_files, vector_stores
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.rows import PageCursor
 from lockstitch.assistants.store.vector_store_files import AddedFile
-from lockstitch.errors import StoreUnavailable
+from lockstitch.errors import EmbedderUnavailable, StoreUnavailable
+from lockstitch.starter.ingestion import EmbedSlice
 
 NOW = 1_700_000_000
 
@@ -61,8 +68,8 @@ def batch(database, vector_store):
 def ingest(database):
     """Carry the activity out as a worker would, until there is nothing left; return what each time came of it."""
 
-    async def run(batch_id, parser=None):
-        activities, slices = IngestionActivities(database, parser or TextParser()), []
+    async def run(batch_id, parser=None, semantics=None):
+        activities, slices = IngestionActivities(database, parser or TextParser(), semantics), []
         while not slices or slices[-1].more:
             slices.append(await ActivityEnvironment().run(activities.ingest_files, IngestSlice(ingestion_id=batch_id)))
         return slices
@@ -158,3 +165,133 @@ async def test_the_event_loop_goes_on_while_a_large_file_is_divided(batch, inges
 
     assert (await outcomes())["large.txt"] == ("completed", None)
     assert turns > 100
+
+
+class Embedder:
+    """Makes a vector of each text, unless it is told to fail; counts what it was asked for."""
+
+    def __init__(self, name="test", failure=None, meanwhile=None):
+        self.name = name
+        self.asked = []
+        self.failure = failure
+        self._meanwhile = meanwhile
+
+    async def embed_passages(self, texts):
+        self.asked += texts
+        if self._meanwhile is not None:
+            await self._meanwhile()
+        if self.failure is not None:
+            raise EmbedderUnavailable(self.name, self.failure)
+        return np.array([[1.0, 0.0]] * len(texts), dtype=np.float32)
+
+
+def refusal(status, message):
+    request = httpx2.Request("POST", "http://vectors/v1/embeddings")
+    response = httpx2.Response(status, request=request, headers={"retry-after": "7"})
+    return openai.APIStatusError(message, response=response, body=None)
+
+
+@pytest.fixture
+def semantics(database):
+    async def make(*arguments, **options):
+        return Semantics(Embedder(*arguments, **options), await open_vector_index(database, upgrades=True))
+
+    return make
+
+
+@pytest.fixture
+def embedded(database, vector_store):
+    """Tell by name who made the vectors of each file, and how many vectors there are in the space of each embedder."""
+
+    async def read(*embedders):
+        index = await open_vector_index(database, upgrades=True)
+        page = await database.read(lambda c: vector_store_files.listed(c, vector_store, PageCursor(100), None))
+        spaces = [
+            await database.read(lambda c, space=f"{name}/2d": index.nearest(c, vector_store, space, X, limit=100))
+            for name in embedders
+        ]
+        return {row["id"].removeprefix("file-"): row["embedder"] for row in page.rows}, [len(each) for each in spaces]
+
+    return read
+
+
+X = np.array([1.0, 0.0], dtype=np.float32)
+
+
+async def test_files_get_vectors_with_their_text(batch, ingest, embedded, semantics):
+    batch_id, meaning = await batch({"a.txt": b"Apples", "b.txt": b"Pears", "c.exe": b"MZ"}), await semantics()
+    await ingest(batch_id, semantics=meaning)
+
+    assert sorted(meaning.embedder.asked) == ["Apples", "Pears"]
+    assert await embedded("test") == ({"a.txt": "test", "b.txt": "test", "c.exe": None}, [2])
+
+
+async def test_an_embedder_that_is_away_is_no_fault_of_the_file(batch, ingest, outcomes, semantics):
+    """However often it is tried, no attempt counts, and Temporal is told when to try again."""
+    batch_id, meaning = await batch({"a.txt": b"Apples"}), await semantics(failure=refusal(503, "Overloaded."))
+    for _ in range(4):
+        with pytest.raises(ApplicationError, match="embeddings endpoint answered 503: Overloaded") as raised:
+            await ingest(batch_id, semantics=meaning)
+        assert (raised.value.non_retryable, raised.value.next_retry_delay) == (False, timedelta(seconds=7))
+    meaning.embedder.failure = None
+    await ingest(batch_id, semantics=meaning)
+
+    assert (await outcomes())["a.txt"] == ("completed", None)
+
+
+async def test_an_embedder_that_refuses_fails_the_file_and_says_what_to_check(batch, ingest, outcomes, semantics):
+    batch_id, meaning = await batch({"a.txt": b"Apples"}), await semantics(failure=refusal(401, "No such key."))
+    await ingest(batch_id, semantics=meaning)
+
+    message = "The embeddings endpoint answered 401: No such key. Check LOCKSTITCH_EMBEDDINGS_API_KEY."
+    assert (await outcomes())["a.txt"] == ("failed", {"code": "server_error", "message": message})
+    assert len(meaning.embedder.asked) == 1
+
+
+async def test_a_file_that_is_not_wanted_any_more_gets_no_vectors(
+    database, vector_store, batch, ingest, embedded, semantics
+):
+    async def cancel():
+        await database.write(lambda c: vector_store_files.cancel_batch(c, vector_store, batch_id, NOW))
+
+    batch_id = await batch({"a.txt": b"Apples"})
+    await ingest(batch_id, semantics=await semantics(meanwhile=cancel))
+
+    assert await embedded("test") == ({"a.txt": None}, [0])
+
+
+async def embed_anew(database, semantics):
+    activities = IngestionActivities(database, TextParser(), semantics)
+    return await ActivityEnvironment().run(activities.embed_files, EmbedSlice())
+
+
+async def test_vectors_of_another_embedder_are_made_anew_once(database, batch, ingest, embedded, semantics):
+    await ingest(await batch({"a.txt": b"Apples", "b.txt": b"Pears"}), semantics=await semantics("old"))
+    await ingest(await batch({"c.txt": b"Plums", "d.exe": b"MZ"}))
+    new = await semantics("new")
+
+    assert (await embed_anew(database, new)).more is False
+    assert new.embedder.asked == ["Apples", "Pears", "Plums"]
+    assert await embedded("old", "new") == ({"a.txt": "new", "b.txt": "new", "c.txt": "new", "d.exe": None}, [0, 3])
+    await embed_anew(database, new)
+    assert len(new.embedder.asked) == 3
+
+
+async def test_files_whose_vectors_are_refused_keep_those_that_they_have(database, batch, ingest, embedded, semantics):
+    await ingest(await batch({"a.txt": b"Apples", "b.txt": b"Pears"}), semantics=await semantics("old"))
+    done = await embed_anew(database, await semantics("new", failure=refusal(400, "Too long.")))
+
+    assert (done.refused, done.more) == (2, False)
+    assert await embedded("old", "new") == ({"a.txt": "old", "b.txt": "old"}, [2, 0])
+
+
+async def test_a_file_that_is_taken_out_while_it_is_embedded_anew_leaves_nothing(
+    database, vector_store, batch, ingest, embedded, semantics
+):
+    async def take_out():
+        await database.write(lambda c: vector_store_files.remove(c, vector_store, "file-a.txt"))
+
+    await ingest(await batch({"a.txt": b"Apples"}), semantics=await semantics("old"))
+    await embed_anew(database, await semantics("new", meanwhile=take_out))
+
+    assert await embedded("old", "new") == ({}, [0, 0])

@@ -12,12 +12,15 @@ from uuid import uuid4
 
 import httpx2
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 from openai import AsyncOpenAI
 from sqlalchemy import Connection
 from temporalio.client import Client
 
 from lockstitch.activities.backends.local_turn import TurnWriter
 from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.embedding.embedder import Embedder
 from lockstitch.assistants.http.app import PATIENCE, build_app
 from lockstitch.assistants.http.keyring import Keyring
 from lockstitch.assistants.http.open_streams import OpenStreams
@@ -25,6 +28,8 @@ from lockstitch.assistants.http.request_heads import guarded_protocol
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.assistants.model.turn import ArgumentsDelta, CallStarted, ModelEvent, TextDelta, TurnFinished, Usage
+from lockstitch.assistants.search.query import Search
+from lockstitch.assistants.search.semantics import Semantics, open_vector_index
 from lockstitch.assistants.store import event_log, runs, steps, vector_store_files
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_feed import EventFeed
@@ -127,6 +132,8 @@ async def running_server(
     keyring: Callable[[Database], Keyring] = Keyring,
     streams: OpenStreams | None = None,
     patience: timedelta = PATIENCE,
+    embedder: Embedder | None = None,
+    runs_code: bool = False,
 ) -> AsyncIterator[Server]:
     """Serve a database."""
     async with AsyncExitStack() as stack:
@@ -134,7 +141,9 @@ async def running_server(
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(Starter(temporal, task_queue=task_queue or f"test-{uuid4()}"))
         delivery = CommandDelivery(database, starter)
-        services = Services(database, feed, delivery, starter, streams=streams or OpenStreams())
+        semantics = embedder and Semantics(embedder, await open_vector_index(database, upgrades=True))
+        options = {"streams": streams or OpenStreams(), "search": Search(semantics), "runs_code": runs_code}
+        services = Services(database, feed, delivery, starter, **options)
         listener = listen("127.0.0.1", 0, purpose="a test", option="nothing")
         app = build_app(services, keyring(database), patience=patience)
         await stack.enter_async_context(serving(app, listener, guarded_protocol(patience)))
@@ -155,6 +164,25 @@ async def server(temporal: Client, make_database: Callable[..., Any]) -> AsyncIt
 def another_server(temporal: Client, database_url: str) -> Callable[..., Any]:
     """Start a server of one's own, on another Temporal server where one is given."""
     return lambda client=temporal, **options: running_server(client, database_url, **options)
+
+
+@pytest.fixture(scope="session")
+def problems_with() -> Callable[[str, Any], list[str]]:
+    """Tell what about a value does not fit a schema of the API's published description."""
+    description = yaml.safe_load((Path(__file__).parent.parent / "data" / "assistants-openapi.yaml").read_text())
+
+    def find(schema: str, value: Any) -> list[str]:
+        reference = {"$ref": f"#/components/schemas/{schema}", "components": description["components"]}
+        errors = Draft202012Validator(reference).iter_errors(value)
+        return [f"{error.json_path}: {error.message[:300]}" for error in errors]
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def serve() -> Callable[..., Any]:
+    """Start a server on a database of one's own."""
+    return running_server
 
 
 @pytest.fixture(scope="session")

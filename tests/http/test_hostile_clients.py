@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from lockstitch.assistants.http.body_pace import SLOWEST_BYTES_PER_SECOND, BodyPace
+from lockstitch.assistants.http.body_pace import SLOWEST_BYTES_PER_SECOND, paced
 from lockstitch.assistants.http.request_heads import MAX_HEAD_BYTES
 from lockstitch.errors import ApiError
 
@@ -205,11 +205,9 @@ async def test_a_large_body_has_the_time_that_its_size_takes():
         await asyncio.sleep(pause or 0)
         return {"type": "http.request", "body": piece, "more_body": pause is not None}
 
-    async def app(_scope, receive, _send):
-        while (message := await receive())["more_body"]:
-            seen.append(message["body"])
-
-    await BodyPace(app, timedelta(milliseconds=50))({"type": "http", "method": "POST"}, receive, None)
+    body = paced({"method": "POST"}, receive, 0.05)
+    while (message := await body())["more_body"]:
+        seen.append(message["body"])
     assert len(seen) == 10
 
 
@@ -223,25 +221,20 @@ async def test_a_client_that_has_sent_everything_is_waited_for_as_long_as_it_sta
         await gone.wait()
         return {"type": "http.disconnect"}
 
-    async def app(_scope, receive, _send):
-        await receive()
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(receive(), 0.05)
-        gone.set()
-        assert (await receive())["type"] == "http.disconnect"
-
-    await BodyPace(app, timedelta(milliseconds=1))({"type": "http", "method": "POST"}, receive, None)
+    body = paced({"method": "POST"}, receive, 0.001)
+    await body()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(body(), 0.05)
+    gone.set()
+    assert (await body())["type"] == "http.disconnect"
 
 
 async def test_a_client_that_sends_nothing_of_its_body_is_not_waited_for():
     async def receive():
         await asyncio.Event().wait()
 
-    async def app(_scope, receive, _send):
-        await receive()
-
     with pytest.raises(ApiError, match="not received in time"):
-        await BodyPace(app, timedelta(milliseconds=1))({"type": "http", "method": "POST"}, receive, None)
+        await paced({"method": "POST"}, receive, 0.001)()
 
 
 def unlinked_files() -> set[str]:

@@ -49,7 +49,7 @@ async def test_broken_html_is_read_as_far_as_it_goes(page, text):
 @pytest.mark.parametrize(
     ("filename", "content", "code", "message"),
     [
-        ("a.pdf", b"%PDF", "unsupported_file", "Files with the extension .pdf are not supported."),
+        ("a.exe", b"MZ", "unsupported_file", "Files with the extension .exe are not supported."),
         ("a.txt", b"", "invalid_file", "The file has no text in it."),
         ("a.txt", b" \n\t", "invalid_file", "The file has no text in it."),
         ("a.html", b"<p> <br>", "invalid_file", "The file has no text in it."),

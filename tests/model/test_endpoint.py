@@ -119,6 +119,15 @@ async def test_calls_made_together_arrive_with_ids_names_and_arguments(api: Api)
     assert events[-1].reason == "tool_calls"
 
 
+async def test_of_an_assistants_images_only_a_note_is_sent_back(api: Api) -> None:
+    picture = ImagePart("data:image/png;base64,AAAA")
+    said = (Message("assistant", ("Here:", picture)), Message("assistant", (picture,)), Message("user", (picture,)))
+    seen = Recorder()
+    await through(seen, api, ModelTurn("a-model", "", said))
+
+    assert [message.content for message in seen.turns[0].messages] == [("Here:",), ("[An image.]",), (picture,)]
+
+
 async def test_text_before_a_call_is_kept(api: Api) -> None:
     model = ScriptedModel([{"say": "Let me look.", "call": [{"name": "get_weather"}]}])
     events = await through(model, api, turn("x", WEATHER))
@@ -290,6 +299,34 @@ async def test_one_connection_serves_turn_after_turn(api: Api) -> None:
     assert len(seen.clients) == 1
 
 
+async def test_a_connection_that_was_closed_after_an_answer_is_replaced_at_once() -> None:
+    frames = ('{"choices":[{"delta":{"content":"x"},"finish_reason":"stop"}]}', "[DONE]")
+    body = "".join(f"data: {frame}\n\n" for frame in frames).encode()
+    head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+    asked = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Does as llama.cpp does: closes the connection, and has not said that it would."""
+        request = await reader.readuntil(b"\r\n\r\n")
+        length = next(line for line in request.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+        asked.append(await reader.readexactly(int(length.partition(b":")[2])))
+        writer.write(head + b"%x\r\n" % len(body) + body + b"\r\n0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        client = OpenAIEndpoint(
+            base_url=f"http://127.0.0.1:{port}/v1", api_key="any", api="chat", timeout=timedelta(seconds=10)
+        )
+        answers = [await take(client, turn()) for _ in range(3)]
+        await client.aclose()
+
+    assert answers == [[TextDelta("x"), TurnFinished("stop")]] * 3
+    assert len(asked) == 3
+
+
 class Paths:
     """Notes the path and the client's address of each request on the way to an app."""
 
@@ -411,7 +448,7 @@ async def test_a_refusal_is_text() -> None:
         "chat", '{"choices":[{"delta":{"refusal":"I will not."},"finish_reason":"stop"}]}', "[DONE]"
     )
 
-    assert events == of_chat == [TextDelta("I will not."), TurnFinished("stop")]
+    assert events == of_chat == [TextDelta("I will not."), TurnFinished("stop", refused=True)]
 
 
 async def test_what_a_server_sends_without_deltas_is_not_lost() -> None:

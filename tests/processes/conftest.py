@@ -6,6 +6,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import openai
 import pytest
 
@@ -46,6 +47,8 @@ async def started_stack(folder: Path, **environment: str) -> AsyncIterator[DevSt
         "LOCKSTITCH_MODEL_SCRIPT": str(script),
         "RECORDED_STEPS_FOLDER": str(folder),
         "LOCKSTITCH_LINK_SECRETS": LINK_SECRET,
+        "LOCKSTITCH_EMBEDDER": "static",  # what is ingested here is not about the quality of vectors
+        "LOCKSTITCH_SANDBOX": "none",
         **environment,
     }
     options = DevOptions(folder, port=0, temporal_port=0, ui_port=0, metrics_port=0, environment=settings, quiet=True)
@@ -64,6 +67,22 @@ async def stack(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[DevSt
 def own_stack(tmp_path: Path) -> Callable[..., AbstractAsyncContextManager[DevStack]]:
     """Start a stack for one test."""
     return lambda **environment: started_stack(tmp_path / "stack", **environment)
+
+
+@pytest.fixture
+def asked_for(eventually) -> Callable[[DevStack, str], Any]:
+    """Return a key once the server asks for keys: of the first one, others than its maker learn after seconds."""
+
+    async def wait(stack: DevStack, key: str) -> str:
+        async with httpx2.AsyncClient(base_url=stack.server_url, trust_env=False) as http:
+
+            async def is_refused() -> bool:
+                return (await http.get("/v1/files")).status_code == 401
+
+            await eventually(is_refused)
+        return key
+
+    return wait
 
 
 @pytest.fixture

@@ -143,11 +143,11 @@ async def test_a_server_that_others_would_reach_does_not_start_without_a_key(sta
     assert "`lockstitch keys create --project NAME`" in err
 
 
-async def test_a_run_is_watched_with_a_key_where_keys_are_asked_for(own_stack):
+async def test_a_run_is_watched_with_a_key_where_keys_are_asked_for(own_stack, asked_for):
     async with own_stack() as stack:
         store = {"LOCKSTITCH_DATABASE_URL": f"sqlite:///{stack.data_dir / 'lockstitch.db'}"}
         _, made, _ = await lockstitch("keys", "create", "--project", "default", "--json", **store)
-        key = json.loads(made)["key"]
+        key = await asked_for(stack, json.loads(made)["key"])
         async with openai.AsyncOpenAI(base_url=f"{stack.server_url}/v1", api_key=key) as client:
             assistant = await client.beta.assistants.create(model="script")
         reach = {"LOCKSTITCH_TEMPORAL_ADDRESS": stack.temporal_address, "LOCKSTITCH_SERVER_URL": stack.server_url}
@@ -242,7 +242,7 @@ async def test_a_run_is_adopted_and_awaited(client, starter, connected):
         (["runs", "list"], {"LOCKSTITCH_TEMPORAL_ADDRESS": "127.0.0.1:1"}, "No Temporal server answers at 127.0.0.1:1"),
         (["tools", "list"], {"LOCKSTITCH_TOOLS": "no.such"}, "there is no module 'no'"),
         (["worker"], {"LOCKSTITCH_METRICS_PORT": "many"}, "LOCKSTITCH_METRICS_PORT: 'many' is no whole number."),
-        (["worker"], {"LOCKSTITCH_MODEL": "magic"}, "'magic' is not one of auto, openai, offline."),
+        (["worker"], {"LOCKSTITCH_MODEL": "magic"}, "'magic' is not one of auto, openai, offline, local."),
         (["serve"], {"LOCKSTITCH_DATABASE_URL": "mysql://x"}, "is not supported; use a file"),
         (["serve"], {"LOCKSTITCH_DATABASE_URL": "sqlite:////no/such/folder/x.db"}, "the folder is missing"),
     ],
@@ -268,20 +268,23 @@ async def test_a_port_in_use_is_named_with_the_option_that_changes_it(stack, tmp
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-async def test_dev_leaves_no_process_behind(number, tmp_path, eventually):
+async def test_dev_embeds_where_it_can_and_leaves_no_process_behind(number, tmp_path, eventually):
     words = ["dev", "--data-dir", str(tmp_path)]
     words += [word for name in ("port", "temporal-port", "ui-port", "metrics-port") for word in (f"--{name}", "0")]
     process = await asyncio.create_subprocess_exec(*LOCKSTITCH, *words, stdout=asyncio.subprocess.PIPE)
     while b"Ready" not in (line := await process.stdout.readline()):
         assert line, "it ended before it was ready"
-    children = psutil.Process(process.pid).children(recursive=True)
+    started = psutil.Process(process.pid).children()
+    children = psutil.Process(process.pid).children(recursive=True)  # with the sessions of the sandbox
+    embedders = [child.environ().get("LOCKSTITCH_EMBEDDER") for child in started]
     process.send_signal(number)
     await process.wait()
 
     async def gone():
         return not any(child.is_running() and child.status() != psutil.STATUS_ZOMBIE for child in children)
 
-    assert len(children) == 3
+    assert len(started) == 3
+    assert embedders.count("minilm") == 2  # of the worker and the server
     await eventually(gone)
 
 

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+import sqlite3
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,6 +13,11 @@ import pytest
 from lockstitch.starter.contract import NewMessage, RunEvent, RunPolicy, ThreadRunRequest
 from lockstitch.tools import ToolRegistry
 
+COUNTS = """
+    SELECT count(*), count(DISTINCT file_seq || '-' || position),
+        (SELECT sum(length(vectors)) / (2 * 256) FROM vector_store_vectors WHERE vector_store_id = :store)
+    FROM vector_store_chunks WHERE vector_store_id = :store
+"""
 QUICK = RunPolicy(heartbeat_timeout=timedelta(seconds=2))
 
 
@@ -106,24 +113,34 @@ async def test_the_temporal_server_killed_during_a_run_loses_nothing(stack, star
     assert (await starter.result(run_id)).status == "completed"
 
 
-async def test_a_worker_killed_while_it_ingests_files_loses_none_and_repeats_none(stack, client, eventually):
-    text = "\n".join(f"Line {n} says something about the number {n * n}." for n in range(2_000))
+async def test_a_worker_killed_while_it_ingests_a_thousand_files_loses_none_and_repeats_none(stack, client, eventually):
+    texts = [f"Document {number}.\n" + "Something else is said here. " * 100 for number in range(1000)]
     store = await client.vector_stores.create()
-    uploads = [(f"{number}.txt", f"Document {number}.\n{text}".encode()) for number in range(30)]
-    file_ids = [(await client.files.create(file=upload, purpose="assistants")).id for upload in uploads]
+    file_ids = [
+        (await client.files.create(file=(f"{number}.txt", text.encode()), purpose="assistants")).id
+        for number, text in enumerate(texts)
+    ]
     batch = await client.vector_stores.file_batches.create(store.id, file_ids=file_ids)
 
     async def half_way() -> bool:
         counts = (await client.vector_stores.retrieve(store.id)).file_counts
-        return counts.completed >= 5 and counts.in_progress >= 10
+        return counts.completed >= 300 and counts.in_progress >= 100
 
     await eventually(half_way)
     os.kill(stack.pid("worker"), signal.SIGKILL)
     done = await client.vector_stores.file_batches.poll(batch.id, vector_store_id=store.id)
 
-    assert (done.status, done.file_counts.completed, done.file_counts.total) == ("completed", 30, 30)
-    for number in (0, 17, 29):
+    assert (done.status, done.file_counts.completed, done.file_counts.total) == ("completed", 1000, 1000)
+    for number in (0, 317, 999):
         page = await client.vector_stores.files.content(file_ids[number], vector_store_id=store.id)
-        assert page.data[0].text == uploads[number][1].decode()
-    [first, *_] = (await client.vector_stores.search(store.id, query="document 17")).data
-    assert first.filename == "17.txt"
+        assert page.data[0].text == texts[number]
+    [first, *_] = (await client.vector_stores.search(store.id, query="document 317")).data
+    assert first.filename == "317.txt"
+    assert indexed(stack.data_dir / "lockstitch.db", store.id) == (1000, 1000, 1000)
+
+
+def indexed(database: Path, store_id: str) -> tuple[int, int, int]:
+    """Count the chunks of a store, the places in files that they take, and their vectors."""
+    with closing(sqlite3.connect(database)) as connection:
+        [counted] = connection.execute(COUNTS, {"store": store_id})
+    return counted

@@ -50,7 +50,7 @@ async def stack(tmp_path):
 
 
 @pytest.fixture
-async def key(stack) -> str:
+async def key(stack, asked_for) -> str:
     """A key, made as people make one."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", "lockstitch.cli", "keys", "create", "--project", "acme", "--json"),
@@ -58,7 +58,7 @@ async def key(stack) -> str:
         stdout=asyncio.subprocess.PIPE,
     )
     out, _ = await asyncio.wait_for(process.communicate(), 60)
-    return str(json.loads(out)["key"])
+    return str(await asked_for(stack, json.loads(out)["key"]))
 
 
 async def busy_run(stack: DevStack, key: str) -> Any:

@@ -157,6 +157,17 @@ async def test_a_file_is_not_written_through_a_link(open_session: OpenSession, t
         assert await read(session, "file") == b"put"
 
 
+async def test_a_file_that_does_not_fit_costs_the_session_and_not_the_disk(open_session: OpenSession) -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(1024 * 1024)
+
+    async with open_session() as session:
+        with pytest.raises(SessionLost, match="more than 25165824 bytes"):
+            await session.put(PurePosixPath("large"), endless())
+        assert session.is_lost
+
+
 @pytest.mark.parametrize("path", ["../x", "/etc/x", "a/../../x", "", "a\0b"])
 async def test_a_path_that_leads_elsewhere_is_refused(open_session: OpenSession, path: str) -> None:
     async with open_session() as session:

@@ -79,7 +79,8 @@ REQUIRED = {
     "Escalation": {"id", "run_id", "call_id", "tool", "reason", "detail", "opened_at", "deadline", "on_deadline"},
     "ReplaceRun": {"run", "request", "number", "reason"}, "UpstreamAttempt": {"upstream_id", "began_at"},
     "Attachment": {"file_id"}, "BuiltInTool": {"type"}, "CallFailure": {"call_id", "message"},
-    "CallTool": {"run", "call_id", "name"}, "CodeInterpreterParam": {"type"}, "EndRun": {"run", "status"},
+    "UseBuiltInTool": {"run", "call_id"}, "CallTool": {"run", "call_id", "name"},
+    "CodeInterpreterParam": {"type"}, "EndRun": {"run", "status"},
     "FileSearchOptions": set(), "FileSearchParam": {"type"}, "FunctionDefinition": {"name"},
     "FunctionToolParam": {"type", "function"}, "HybridSearch": {"embedding_weight", "text_weight"},
     "RankingOptions": {"score_threshold"},
@@ -170,6 +171,7 @@ MESSAGES = [
         last_error=ERROR,
     ),
     messages.CallTool(run=RUN, call_id="c", name="f"),
+    messages.UseBuiltInTool(run=RUN, call_id="c"),
     messages.ToolCallDone(call_id="c", outcome="succeeded", attempts=1, duration=timedelta(seconds=2), error="e"),
 ]
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lockstitch.assistants.search.query import Query, search
+from lockstitch.assistants.search.query import Query, Search
 from lockstitch.assistants.search.words import words_of
 from lockstitch.assistants.store import files, vector_store_files, vector_stores
 from lockstitch.assistants.store.lexical_index import index_of
@@ -37,7 +37,7 @@ def found(store):
     """Search and return the names of the files."""
 
     async def look(vector_store, *texts, **options):
-        results = await store.read(search, vector_store, Query(texts, **options))
+        results = await Search().search(store.database, [vector_store], Query(texts, **options))
         return [result.filename for result in results]
 
     return look
@@ -69,6 +69,24 @@ async def test_chunks_with_any_of_the_words_are_found_in_their_own_store_and_fil
     assert await store.read(find, ["are"], file_seqs=[]) == []
 
 
+async def test_where_words_are_rare_chunks_that_have_none_of_them_are_not_looked_at(store, fill):
+    vector_store = await fill(a="Apples are red", b="Bananas are yellow", c="Cherries are red")
+
+    def find(connection):
+        return index_of(connection).find(connection, vector_store, ["are", "red"], rare=["red"], limit=10)
+
+    assert sorted(chunk["text"] for chunk in await store.read(find)) == ["Apples are red", "Cherries are red"]
+
+
+async def test_chunks_are_found_by_their_places(store, fill):
+    vector_store = await fill(a="Apples", b="Bananas")
+    [(a, _), (b, _)] = await store.read(vector_store_files.attributes_of, vector_store)
+    found = await store.read(vector_store_files.chunks_at, [(b, 0), (a, 0), (a, 1)])
+
+    assert sorted((chunk["file_seq"], chunk["text"]) for chunk in found) == [(a, "Apples"), (b, "Bananas")]
+    assert await store.read(vector_store_files.chunks_at, []) == []
+
+
 async def test_the_index_forgets_what_is_deleted_in_every_way(store, fill, found):
     vector_store = await fill(a="Apples", b="More apples", c="Still apples")
     cursor = PageCursor(descending=False)
@@ -88,11 +106,11 @@ async def test_the_index_forgets_what_is_deleted_in_every_way(store, fill, found
 
 async def test_a_score_does_not_depend_on_what_others_keep(store, fill):
     vector_store = await fill(a="Apples are red", b="Bananas are yellow")
-    before = await store.read(search, vector_store, Query(["red apples"]))
+    before = await Search().search(store.database, [vector_store], Query(["red apples"]))
     for _ in range(3):
         await fill(x="red red red", y="apple apple", z="red apples")
 
-    assert await store.read(search, vector_store, Query(["red apples"])) == before
+    assert await Search().search(store.database, [vector_store], Query(["red apples"])) == before
 
 
 async def test_equals_come_in_the_order_in_which_they_were_added(fill, found):

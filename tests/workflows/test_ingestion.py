@@ -7,6 +7,8 @@ import pytest
 
 from lockstitch.activities.housekeeping import Chores, ChoresDone
 from lockstitch.assistants.delivery import CommandDelivery
+from lockstitch.assistants.embedding.static import StaticVectors
+from lockstitch.assistants.search.semantics import Semantics, open_vector_index
 from lockstitch.assistants.store import files, schema, vector_store_files, vector_stores
 from lockstitch.assistants.store.vector_store_files import AddedFile
 from lockstitch.workflows.housekeeping import Housekeeping
@@ -115,3 +117,20 @@ async def test_an_ingestion_is_no_run(engine, database):
         await deliver(lockstitch)
         await lockstitch.temporal.get_workflow_handle(batch_id).result()
         assert batch_id not in [run.run_id for run in await lockstitch.starter.list()]
+
+
+async def test_files_get_vectors_once_there_is_an_embedder(engine, database, eventually):
+    """Durably: the housekeeping finds what is missing, and a workflow works through it."""
+    _, batch_id = await database.write(lambda connection: add_batch(connection, 3))
+    async with engine([]) as lockstitch:
+        await deliver(lockstitch)
+        await lockstitch.temporal.get_workflow_handle(batch_id).result()
+        assert await chores(lockstitch) == ChoresDone()
+
+    embedder = StaticVectors.load()
+    semantics = Semantics(embedder, await open_vector_index(database, upgrades=True))
+    async with engine([], semantics=semantics) as lockstitch:
+        assert await chores(lockstitch) == ChoresDone(embeds_anew=True)
+        await lockstitch.temporal.get_workflow_handle(f"embed-anew-{lockstitch.task_queue}").result()
+        assert await chores(lockstitch) == ChoresDone()
+    assert await database.read(lambda c: vector_store_files.next_outdated(c, embedder.name, 0)) is None

@@ -1,0 +1,1 @@
+"""Text as vectors, so that passages are found by their meaning."""
