@@ -165,6 +165,51 @@ class Config:
         "refuses that tool, and reads nothing but text.",
         ("none", "sandlock", "bwrap"),
     )
+    sandbox_python: str = _setting(
+        "LOCKSTITCH_SANDBOX_PYTHON", "", "The Python that runs it, with its packages; empty is the worker's own."
+    )
+    sandbox_warm_kernels: int = _setting(
+        "LOCKSTITCH_SANDBOX_WARM_KERNELS",
+        1,
+        "Interpreters kept ready with numpy, pandas and matplotlib imported, about 120 MB each.",
+        numbers=(0, 100),
+    )
+    sandbox_memory_mib: int = _setting(
+        "LOCKSTITCH_SANDBOX_MEMORY_MIB",
+        1024,
+        "Memory that a session may use, all its processes together, in MiB.",
+        numbers=(128, LARGEST_NUMBER),
+    )
+    sandbox_processes: int = _setting(
+        "LOCKSTITCH_SANDBOX_PROCESSES", 64, "Processes that it may have.", numbers=(4, 10_000)
+    )
+    sandbox_wall: timedelta = _setting(
+        "LOCKSTITCH_SANDBOX_WALL_SECONDS",
+        timedelta(seconds=120),
+        "How many seconds one call may take before it is stopped.",
+        numbers=(1, 86_400),
+    )
+    sandbox_cpu: timedelta = _setting(
+        "LOCKSTITCH_SANDBOX_CPU_SECONDS",
+        timedelta(seconds=300),
+        "How many seconds of processor time, over all processes, it may take.",
+        numbers=(1, LARGEST_NUMBER),
+    )
+    sandbox_disk_mib: int = _setting(
+        "LOCKSTITCH_SANDBOX_DISK_MIB",
+        512,
+        "Room for the files of a session, in MiB.",
+        numbers=(1, LARGEST_NUMBER),
+    )
+    sandbox_output_kib: int = _setting(
+        "LOCKSTITCH_SANDBOX_OUTPUT_KIB",
+        256,
+        "Text that one call may print, in KiB; what comes after it is left out.",
+        numbers=(1, 16_384),
+    )
+    sandbox_files: int = _setting(
+        "LOCKSTITCH_SANDBOX_FILES", 100, "Files that are kept of what one call made.", numbers=(0, 10_000)
+    )
     assistants_url: str = _setting(
         "LOCKSTITCH_ASSISTANTS_URL",
         "",

@@ -39,7 +39,8 @@ from lockstitch.config import Config
 from lockstitch.errors import LockstitchError
 from lockstitch.namespace_setup import ensure_namespace
 from lockstitch.probes import listen, probe_app, serving
-from lockstitch.sandbox.port import Limits, Sandbox
+from lockstitch.sandbox.port import Sandbox
+from lockstitch.sandbox_choice import chosen_sandbox, limits_of
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.code_queue import code_queue
 from lockstitch.starter.decision_links import DecisionLinks
@@ -256,9 +257,7 @@ async def open_sandbox(config: Config) -> AsyncIterator[Sandbox | None]:
     if config.sandbox == "none" or config.worker_serves == ("runs",):
         yield None
         return
-    from lockstitch.sandbox.sandboxes import sandbox_of
-
-    sandbox = sandbox_of(config.sandbox, limits=Limits(), warm=1)
+    sandbox = chosen_sandbox(config)
     try:
         await sandbox.probe()
         yield sandbox
@@ -269,7 +268,7 @@ async def open_sandbox(config: Config) -> AsyncIterator[Sandbox | None]:
 def _code_sessions(config: Config, database: Database, sandbox: Sandbox) -> CodeSessions:
     """Return what holds this worker's sessions of the code interpreter."""
     own_queue = f"{code_queue(config.task_queue)}-{uuid4().hex}"
-    return CodeSessions(database, sandbox, Limits(), own_queue)
+    return CodeSessions(database, sandbox, limits_of(config), own_queue)
 
 
 def _semantics(config: Config, database: Database) -> AbstractAsyncContextManager[Semantics | None]:

@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -10,14 +9,6 @@ from typing import Protocol
 from lockstitch.sandbox.layout import Layout
 from lockstitch.sandbox.privileges import give_up_capabilities
 from lockstitch.sandbox.process_tree import children_of
-from lockstitch.sandbox.syscall_filter import syscall_filter
-
-_REFUSED_BY_SANDLOCK = ("chroot", "memfd_create", "mknod", "mknodat")
-"""Beside what it refuses anyway. A device or a queue made in its folder would be a way to what lies behind; memory
-behind a descriptor belongs to no process whose memory could be counted."""
-
-_SPARE = 1.5
-"""Sandlock counts memory that is asked for, so it is told so many times what may be used; the warden counts the use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +18,6 @@ class Confinement:
     layout: Layout
     command: Sequence[str]
     environment: Mapping[str, str]
-    memory: int
-    """In bytes, of all processes together."""
     processes: int
 
 
@@ -59,10 +48,8 @@ class UnderSandlock:
             fs_mount_ro=dict(layout.read_only),
             fs_readable=[*layout.read_only, "/bin", "/etc", "/lib64", "/opt", os.path.dirname(layout.python)],  # noqa: PTH120
             fs_writable=list(layout.writable),
-            extra_deny_syscalls=list(_REFUSED_BY_SANDLOCK),
             clean_env=True,
             env=dict(confinement.environment),
-            max_memory=int(confinement.memory * _SPARE),
             max_processes=confinement.processes,
             no_coredump=True,
             name=f"session-{os.getpid()}",  # two of one name cannot be there at a time
@@ -83,25 +70,21 @@ class UnderBubblewrap:
 
     def __init__(self, confinement: Confinement) -> None:
         layout = confinement.layout
-        with tempfile.TemporaryFile() as program:
-            program.write(syscall_filter())
-            program.seek(0)
-            binds = [("--ro-bind", str(layout.root), "/")]
-            below = [("--ro-bind", outside, inside) for inside, outside in layout.read_only.items()]
-            below += [("--bind", outside, inside) for inside, outside in layout.writable.items()]
-            binds += sorted(below, key=lambda bind: len(bind[2]))  # a folder that lies in another is not hidden by it
-            binds += [("--dev-bind", device, device) for device in ("/dev/null", "/dev/zero", "/dev/urandom")]
-            variables = [("--setenv", name, value) for name, value in confinement.environment.items()]
-            self._process = subprocess.Popen(  # noqa: S603 - of our own making
-                [
-                    *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
-                    *("--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--clearenv"),
-                    *(part for option in (*variables, *binds) for part in option),
-                    *("--seccomp", str(program.fileno()), "--", *confinement.command),
-                ],
-                stdin=0,
-                pass_fds=[program.fileno()],
-            )
+        binds = [("--ro-bind", outside, inside) for inside, outside in layout.read_only.items()]
+        binds += [("--bind", outside, inside) for inside, outside in layout.writable.items()]
+        binds += [("--dev-bind", device, device) for device in ("/dev/null", "/dev/zero", "/dev/urandom")]
+        binds.sort(key=lambda bind: len(bind[2]))  # a folder that lies in another is not hidden by it
+        variables = [("--setenv", name, value) for name, value in confinement.environment.items()]
+        self._process = subprocess.Popen(  # noqa: S603 - of our own making
+            [
+                *("bwrap", "--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"),
+                *("--uid", "65534", "--gid", "65534", "--hostname", "sandbox", "--clearenv"),
+                *("--ro-bind", str(layout.root), "/"),
+                *(part for option in (*variables, *binds) for part in option),
+                *("--", *confinement.command),
+            ],
+            stdin=0,
+        )
 
     def ended(self) -> bool:
         """Whether it is over."""

@@ -12,6 +12,7 @@ Nothing here protects anybody: code that runs beside it can do to it whatever it
 import ast
 import asyncio
 import builtins
+import ctypes
 import importlib
 import inspect
 import io
@@ -34,6 +35,9 @@ NAME = "lockstitch_kernel"
 HEADER = struct.Struct(">cI")
 TOKEN_SIZE = 16
 _INTERRUPT = {signal.SIGINT}
+_INSTRUCTION = 8
+_SET_SECCOMP = 22
+_MODE_FILTER = 2
 
 
 class _Channel:
@@ -268,6 +272,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for name, most in options["resources"].items():
         resource.setrlimit(getattr(resource, name), (most, most))
+    _refuse_system_calls(options["filter"])
     channel = _Channel(_take_standard_input())
     os.chdir(options["folder"])
     sys.path[:0] = [""]
@@ -292,8 +297,28 @@ def main() -> None:
         channel.send(b"D", content[:TOKEN_SIZE])
 
 
+class _Program(ctypes.Structure):
+    """A seccomp program: ``struct sock_fprog``."""
+
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+
+
+def _refuse_system_calls(path: str) -> None:
+    """Let the operating system refuse what the program in this file says, for ever and for all that is started."""
+    with open(path, "rb") as file:  # noqa: PTH123
+        instructions = file.read()
+    program = _Program(len(instructions) // _INSTRUCTION, instructions)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_SET_SECCOMP, _MODE_FILTER, ctypes.byref(program), 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "the system calls cannot be filtered")
+
+
 def _take_standard_input() -> int:
-    """Keep the socket for the frames under another number, and give code an input that is at its end."""
+    """Keep the socket for the frames under another number, and give code an input that is at its end.
+
+    Sandlock leaves descriptors behind by which it has started this program; they are closed.
+    """
+    os.closerange(3, os.sysconf("SC_OPEN_MAX"))
     channel = os.dup(0)
     reading, writing = os.pipe()
     os.close(writing)

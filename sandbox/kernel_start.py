@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import PurePosixPath
 
 from lockstitch.sandbox.kernel import NAME
-from lockstitch.sandbox.layout import PROGRAM, TEMPORARY, Layout
+from lockstitch.sandbox.layout import FILTER, PROGRAM, TEMPORARY, Layout
 from lockstitch.sandbox.port import DATA, Limits
 from lockstitch.sandbox.python_installation import PythonInstallation
 from lockstitch.sandbox.warden import Order
@@ -73,6 +73,7 @@ async def start_warden(
 
 def _command(python: PythonInstallation, limits: Limits, imports: tuple[str, ...]) -> list[str]:
     options = {
+        "filter": FILTER,
         "folder": str(DATA),
         "imports": imports,
         "longest_text": limits.output,

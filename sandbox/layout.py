@@ -10,6 +10,7 @@ from lockstitch.sandbox.python_installation import PythonInstallation
 
 TEMPORARY = "/tmp"  # noqa: S108 - it is the session's own
 PROGRAM = f"/opt/lockstitch/{kernel.NAME}.py"
+FILTER = "/opt/lockstitch/syscall_filter"
 _DEVICES = ("null", "zero", "urandom")
 
 
@@ -30,6 +31,11 @@ class Layout:
         return Path(self.folder, "root")
 
     @property
+    def filter(self) -> Path:
+        """The file with the program that refuses system calls."""
+        return _within(self.root, FILTER)
+
+    @property
     def data(self) -> Path:
         """What is seen as `DATA`."""
         return Path(self.folder, "data")
@@ -45,7 +51,7 @@ class Layout:
         return {str(DATA): str(self.data), TEMPORARY: str(self.temporary)}
 
 
-def lay_out(folder: Path, python: PythonInstallation) -> Layout:
+def lay_out(folder: Path, python: PythonInstallation, syscall_filter: bytes) -> Layout:
     """Make a session's folder in an empty one."""
     read_only = {str(path): str(path.resolve()) for path in python.folders}
     layout = Layout(str(folder), str(python.executable), read_only)
@@ -58,6 +64,7 @@ def lay_out(folder: Path, python: PythonInstallation) -> Layout:
     for file in filter(None, (python.executable, python.loader, Path("/etc/ld.so.cache"))):
         _copy(file, _within(layout.root, str(file)))
     _copy(Path(kernel.__file__), _within(layout.root, PROGRAM))
+    layout.filter.write_bytes(syscall_filter)
     return layout
 
 

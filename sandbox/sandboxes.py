@@ -92,10 +92,10 @@ class KernelSandbox:
         self._limits = limits
         self._installation: PythonInstallation | None = None
         self._sessions: set[KernelSession] = set()
-        self._pool = WarmPool(lambda: self._start(limits, _IMPORTED_AHEAD), warm)
+        self.pool = WarmPool(lambda: self._start(limits, _IMPORTED_AHEAD), warm)
 
     def __repr__(self) -> str:
-        return f"KernelSandbox({self.name}, sessions={len(self._sessions)}, {self._pool})"
+        return f"KernelSandbox({self.name}, sessions={len(self._sessions)}, {self.pool})"
 
     async def probe(self) -> None:
         """Try whether it works here by confining something; raises `SandboxUnavailable` with what would help."""
@@ -111,16 +111,16 @@ class KernelSandbox:
                 raise SandboxUnavailable(self.name, f"code that tried to get out of it came to {events!r}", _MEND_HELP)
         finally:
             await asyncio.to_thread(shutil.rmtree, folder)
-        self._pool.fill()
+        self.pool.fill()
 
     async def open(self, limits: Limits) -> KernelSession:
         """Open a session, one that is ready where there is one with these limits; raises `SandboxUnavailable`."""
-        session = self._pool.take() if limits == self._limits else None
+        session = self.pool.take() if limits == self._limits else None
         return session or await self._start(limits, ())
 
     async def aclose(self) -> None:
         """End all sessions, and what is kept ready for new ones; may be called twice."""
-        await self._pool.aclose()
+        await self.pool.aclose()
         await asyncio.gather(*(session.aclose() for session in self._sessions))
         self._sessions.clear()
 

@@ -19,7 +19,9 @@ from lockstitch.sandbox.layout import Layout, lay_out
 from lockstitch.sandbox.port import Changes, Limits, Printed, Raised, RunEvent, Stopped
 from lockstitch.sandbox.python_installation import PythonInstallation
 from lockstitch.sandbox.session_files import SessionFiles
-from lockstitch.sandbox.wires import CpuSpent, Happened, Lost, RunEnded, Wires
+from lockstitch.sandbox.syscall_filter import syscall_filter
+from lockstitch.sandbox.warden import delete_folder
+from lockstitch.sandbox.wires import CpuSpent, Interrupted, Lost, RunEnded, Told, Wires
 
 START_PATIENCE = timedelta(seconds=60)
 """For a kernel to come up, with the packages that it imports ahead."""
@@ -40,6 +42,8 @@ class KernelSession:
         self._wires = wires
         self._lost: SessionLost | None = None
         self._running = False
+        self._interrupts = 0
+        """Those of which the warden has not said that they are sent."""
         self._ending: asyncio.Task[None] | None = None
         self._files = SessionFiles(layout.data, most_bytes=limits.disk, most_changes=limits.files)
 
@@ -54,7 +58,7 @@ class KernelSession:
         """Start a session and wait until its kernel is ready; raises `SandboxUnavailable`."""
         folder = Path(tempfile.mkdtemp(prefix="lockstitch-session-"))
         try:
-            layout = lay_out(folder, python)
+            layout = lay_out(folder, python, syscall_filter(sandbox))
             warden, wires = await start_warden(sandbox, layout, python, limits, imports)
         except BaseException:
             shutil.rmtree(folder)  # from here on it is the warden's to delete
@@ -86,7 +90,10 @@ class KernelSession:
     async def put(self, path: PurePosixPath, content: AsyncIterator[bytes]) -> None:
         """Write a file below `DATA`; its parents are made. Raises `ValueError` for a path that leads elsewhere."""
         self._check()
-        await self._files.put(path, content)
+        try:
+            await self._files.put(path, content)
+        except SessionLost as error:
+            raise await self._lose(error.reason) from error
 
     async def get(self, path: PurePosixPath) -> AsyncGenerator[bytes, None]:
         """Read a regular file below `DATA` in pieces; links are not followed. Raises `FileNotFoundError`."""
@@ -163,6 +170,7 @@ class KernelSession:
             event = await self._next(deadline)
             match event:
                 case RunEnded():
+                    await self._settle()
                     if reached is not None:
                         yield Stopped(reached)
                     return
@@ -173,28 +181,50 @@ class KernelSession:
                 case None | CpuSpent():
                     reached = "wall" if event is None else "cpu"
                     deadline = loop.time() + INTERRUPT_PATIENCE.total_seconds()
-                    self._tell_warden("i")
+                    self._interrupt()
                 case Raised("KeyboardInterrupt") if reached is not None:
                     continue
                 case _:
                     yield event
 
-    async def _next(self, deadline: float) -> Happened | None:
+    async def _next(self, deadline: float) -> Told | None:
         """Return what happens next, None where nothing does before the deadline, in the time of the event loop."""
         try:
             async with asyncio.timeout_at(deadline):
-                return await self._wires.happened.get()
+                while True:
+                    event = await self._wires.happened.get()
+                    if not isinstance(event, Interrupted):
+                        return event
+                    self._interrupts -= 1
         except TimeoutError:
             return None
 
+    def _interrupt(self) -> None:
+        self._interrupts += 1
+        self._tell_warden("i")
+
+    async def _settle(self) -> None:
+        """Wait until interrupts are sent that were meant for a run that has ended, lest they hit the next one."""
+        try:
+            async with asyncio.timeout(INTERRUPT_PATIENCE.total_seconds()):
+                while self._interrupts:
+                    event = await self._wires.happened.get()
+                    if isinstance(event, Interrupted):
+                        self._interrupts -= 1
+                    elif isinstance(event, Lost):
+                        raise await self._lose(event.reason)
+        except TimeoutError as error:
+            raise await self._lose("its warden does not answer") from error
+
     async def _stop(self) -> None:
         """Interrupt code that nobody waits for any more; a session in which it goes on is ended."""
-        self._tell_warden("i")
+        self._interrupt()
         deadline = asyncio.get_running_loop().time() + INTERRUPT_PATIENCE.total_seconds()
         while not isinstance(event := await self._next(deadline), RunEnded):
             if event is None or isinstance(event, Lost):
                 await self._lose("its code did not stop when it was interrupted" if event is None else event.reason)
                 return
+        await self._settle()
 
     async def _send(self, content: bytes) -> None:
         try:
@@ -245,3 +275,6 @@ class KernelSession:
             self._warden.send_signal(signal.SIGKILL)
             await self._warden.wait()
         self._wires.close()
+        if self.folder.exists():  # the warden was killed, and deleted nothing
+            with suppress(OSError):
+                await asyncio.to_thread(delete_folder, self.folder)

@@ -1,7 +1,7 @@
 """A seccomp program that refuses system calls for which analysed data needs none, and kernels have had holes.
 
-Written for bubblewrap, which brings none; its namespaces hide the rest of the machine, and this hides much of the
-machine's kernel.
+It hides much of the machine's kernel from code, whatever else confines it. Sockets with names are refused with them:
+sandlock allows those whose path looks as if it were the session's own, though it leads to the host's ``/tmp``.
 """
 
 import errno
@@ -13,7 +13,7 @@ from lockstitch.errors import SandboxUnavailable
 
 _REFUSED = """
     acct 163 89, add_key 248 217, bpf 321 280, chroot 161 51, clock_adjtime 305 266, clock_settime 227 112,
-    delete_module 176 106, fanotify_init 300 262, finit_module 313 273, fsconfig 431 431, fsmount 432 432,
+    delete_module 176 106, fanotify_init 300 262, finit_module 313 273, fork 57 -, fsconfig 431 431, fsmount 432 432,
     fsopen 430 430, fspick 433 433, init_module 175 105, io_uring_enter 426 426, io_uring_register 427 427,
     io_uring_setup 425 425, ioperm 173 -, iopl 172 -, kcmp 312 272, kexec_file_load 320 294, kexec_load 246 104,
     keyctl 250 219, lookup_dcookie 212 18, mbind 237 235, memfd_create 319 279, memfd_secret 447 447,
@@ -34,15 +34,18 @@ From Linux: arch/x86/entry/syscalls/syscall_64.tbl and include/uapi/asm-generic/
 _AUDIT_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
 _COLUMN = {"x86_64": 1, "aarch64": 2}
 _SOCKET = {"x86_64": 41, "aarch64": 198}
+_SOCKETPAIR = {"x86_64": 53, "aarch64": 199}
 _CLONE = {"x86_64": 56, "aarch64": 220}
 _CLONE3 = 435
 _X32 = 0x40000000
 _NEW_NAMESPACES = 0x7E020080
-_FAMILIES = (1, 2, 10)  # local sockets, and the two of the Internet, which end at a loopback of the session's own
+_FAMILIES = (2, 10)  # those of the Internet, which are refused where they lead to, and programs expect to be there
+_KIND = 0xF
+_DATAGRAM = 2  # a pair of these can be turned to other addresses
 
-_LOAD, _EQUALS, _AT_LEAST, _ANY_OF, _ANSWER = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _EQUALS, _AT_LEAST, _ANY_OF, _ANSWER = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _KILL, _ERROR = 0x7FFF0000, 0x80000000, 0x00050000
-_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT = 0, 4, 16
+_NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENT_AT, _SECOND_ARGUMENT_AT = 0, 4, 16, 24
 
 
 def _step(code: int, value: int, yes: int = 0, no: int = 0) -> bytes:
@@ -53,12 +56,15 @@ def _refuse(error: int) -> bytes:
     return _step(_ANSWER, _ERROR | error)
 
 
-def syscall_filter(machine: str | None = None) -> bytes:
-    """Return the program as bubblewrap takes it; raises `SandboxUnavailable` for a processor that it is not for."""
-    machine = machine or platform.machine()
+def syscall_filter(sandbox: str) -> bytes:
+    """Return the program, in the instructions of the kernel.
+
+    Raises `SandboxUnavailable`, in the name of the sandbox, for a processor that it is not written for.
+    """
+    machine = platform.machine()
     if machine not in _COLUMN or sys.byteorder != "little":
         raise SandboxUnavailable(
-            "bwrap", f"there is no system call filter for {machine} processors", "Set LOCKSTITCH_SANDBOX=sandlock."
+            sandbox, f"there is no system call filter for {machine} processors", "Run the worker on x86_64 or aarch64."
         )
     steps = [
         _step(_LOAD, _ARCHITECTURE_AT),
@@ -76,6 +82,12 @@ def syscall_filter(machine: str | None = None) -> bytes:
         _step(_EQUALS, _CLONE[machine], no=4),
         _step(_LOAD, _ARGUMENT_AT),
         _step(_ANY_OF, _NEW_NAMESPACES, no=1),
+        _refuse(errno.EPERM),
+        _step(_ANSWER, _ALLOW),
+        _step(_EQUALS, _SOCKETPAIR[machine], no=5),
+        _step(_LOAD, _SECOND_ARGUMENT_AT),
+        _step(_AND, _KIND),
+        _step(_EQUALS, _DATAGRAM, no=1),
         _refuse(errno.EPERM),
         _step(_ANSWER, _ALLOW),
         _step(_EQUALS, _SOCKET[machine], no=len(_FAMILIES) + 2),

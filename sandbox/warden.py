@@ -5,8 +5,8 @@ because code that gets hold of it holds nothing of the worker's; and because it 
 session's folder when the worker is killed: it sees that from the end of the socket between them.
 
 Over that socket the worker sends ``b`` when a run begins, ``e`` when it has ended, ``i`` to interrupt the code, and
-closes it to end the session. The warden sends lines: ``cpu`` when a run has used up its time, and ``ended`` with a
-reason, after which it ends.
+closes it to end the session. The warden sends lines: ``interrupted`` when it has done so, ``cpu`` when a run has used
+up its time, and ``ended`` with a reason, after which it ends.
 """
 
 import json
@@ -71,7 +71,7 @@ class Order:
     def confinement(self) -> Confinement:
         """Return what the kernel is started with."""
         layout = Layout(self.folder, self.python, self.read_only)
-        return Confinement(layout, self.command, self.environment, self.memory, self.processes)
+        return Confinement(layout, self.command, self.environment, self.processes)
 
 
 class _Clock:
@@ -107,8 +107,8 @@ class Warden:
         self._kernel = kernel
         self._control = control
         self._clock = _Clock()
-        self._run_began = 0.0
-        """The clock's time then."""
+        self._began = 0.0
+        """The clock's time when the run began, or ended."""
         self._running = True
         """The kernel's start counts as a run."""
         self._told_of_cpu = False
@@ -132,14 +132,13 @@ class Warden:
 
     def _obey(self, letter: str) -> None:
         match letter:
-            case "b":
+            case "b" | "e":  # what goes on behind the end of a run has as much time again
                 self._clock.look(uses_of(descendants_of(os.getpid())))
-                self._run_began = self._clock.spent
-                self._running, self._told_of_cpu = True, False
-            case "e":
-                self._running = False
+                self._began = self._clock.spent
+                self._running, self._told_of_cpu = letter == "b", False
             case "i":
                 self._interrupt()
+                self._control.sendall(b"interrupted\n")
             case _:
                 raise ValueError(f"the worker said {letter!r}")
 
@@ -181,7 +180,7 @@ class Warden:
         return f"it used more than {_mebibytes(most)} of memory" if used > most else ""
 
     def _too_much_time(self) -> str:
-        if self._clock.spent - self._run_began <= self._order.cpu:
+        if self._clock.spent - self._began <= self._order.cpu:
             return ""
         if not self._running:
             return f"what it left running used more than {self._order.cpu:g} seconds of processor time"

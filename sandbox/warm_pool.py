@@ -14,18 +14,18 @@ class WarmPool:
     def __init__(self, open_session: Callable[[], Awaitable[KernelSession]], size: int) -> None:
         self._open_session = open_session
         self._size = size
-        self._ready: deque[KernelSession] = deque()
+        self.ready: deque[KernelSession] = deque()
         self._starting: set[asyncio.Task[None]] = set()
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"WarmPool(ready={len(self._ready)}, starting={len(self._starting)}, size={self._size})"
+        return f"WarmPool(ready={len(self.ready)}, starting={len(self._starting)}, size={self._size})"
 
     def fill(self) -> None:
         """Start what is missing, in the background."""
         if self._closed:
             return
-        for _ in range(self._size - len(self._ready) - len(self._starting)):
+        for _ in range(self._size - len(self.ready) - len(self._starting)):
             task = asyncio.create_task(self._start())
             self._starting.add(task)
             task.add_done_callback(self._starting.discard)
@@ -37,9 +37,9 @@ class WarmPool:
 
     def take(self) -> KernelSession | None:
         """Return a session that is ready, None where there is none yet."""
-        while self._ready and self._ready[0].is_lost:  # killed from outside, say for want of memory
-            self._ready.popleft()
-        session = self._ready.popleft() if self._ready else None
+        while self.ready and self.ready[0].is_lost:  # killed from outside, say for want of memory
+            self.ready.popleft()
+        session = self.ready.popleft() if self.ready else None
         self.fill()
         return session
 
@@ -49,12 +49,12 @@ class WarmPool:
         for task in self._starting:
             task.cancel()
         await asyncio.gather(*self._starting, return_exceptions=True)
-        await asyncio.gather(*(session.aclose() for session in self._ready))
-        self._ready.clear()
+        await asyncio.gather(*(session.aclose() for session in self.ready))
+        self.ready.clear()
 
     async def _start(self) -> None:
         try:
             session = await self._open_session()
         except SandboxUnavailable:
             return  # whoever opens a session gets the same error and can tell somebody
-        self._ready.append(session)
+        self.ready.append(session)

@@ -31,13 +31,19 @@ class CpuSpent:
 
 
 @dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The warden says that it has sent an interrupt."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """The session is over."""
 
     reason: str
 
 
-Happened = RunEvent | RunEnded | CpuSpent | Lost
+Told = RunEvent | RunEnded | CpuSpent | Lost
+Happened = Told | Interrupted
 
 
 class Wires:
@@ -136,7 +142,7 @@ class Wires:
             return
         try:
             self._take_frames()
-        except (ValueError, TypeError, KeyError):
+        except (ValueError, TypeError, KeyError, RecursionError):
             self._lose("its interpreter sent something that makes no sense")
 
     def _take_frames(self) -> None:
@@ -167,8 +173,7 @@ class Wires:
             content = b""
         *lines, self._lines = (self._lines + content).split(b"\n")
         for line in lines:
-            word, _, reason = line.decode(errors="replace").partition(" ")
-            self.happened.put_nowait(CpuSpent() if word == "cpu" else Lost(reason))
+            self.happened.put_nowait(_word(line.decode(errors="replace")))
         if not content:
             asyncio.get_running_loop().remove_reader(self.control.fileno())
             self.happened.put_nowait(Lost("its warden ended"))
@@ -180,8 +185,20 @@ class Wires:
                     break
 
 
+def _word(line: str) -> CpuSpent | Interrupted | Lost:
+    match line.split(" ", 1):
+        case ["cpu"]:
+            return CpuSpent()
+        case ["interrupted"]:
+            return Interrupted()
+        case ["ended", reason]:
+            return Lost(reason)
+        case _:
+            raise ValueError(f"the warden said {line!r}")
+
+
 def _event(kind: bytes, payload: bytes, token: bytes) -> RunEvent | RunEnded:
-    """Read a frame; raises `ValueError`, `TypeError` or `KeyError` for one that no kernel sends."""
+    """Read a frame; raises `ValueError`, `TypeError`, `KeyError` or `RecursionError` for one that no kernel sends."""
     match kind:
         case b"D" if payload == token:
             return RunEnded()
