@@ -67,6 +67,8 @@ def suffix_of(filename: str) -> str:
 
 
 def _text(content: bytes, *, is_html: bool) -> str:
+    if content.startswith(b"%PDF-"):  # of which much can be decoded
+        raise FileRefused("invalid_file", "The file is a PDF and not text, whatever its name says.")
     text = _decoded(content)
     if "\0" in text:
         raise FileRefused("invalid_file", "The file is not text.")

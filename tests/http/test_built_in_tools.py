@@ -1,5 +1,6 @@
 """The built-in tools as programs meet them: a real worker, a real sandbox, and a model that follows a script."""
 
+import asyncio
 import json
 from contextlib import AsyncExitStack
 from uuid import uuid4
@@ -307,6 +308,40 @@ async def test_results_are_as_many_and_as_good_as_the_tool_says(sdk, talk, shelf
     [call] = await calls_of(sdk, run)
     assert [found.file_name for found in call.file_search.results] == ["kettle.txt"]
     assert call.file_search.ranking_options.to_dict() == {"ranker": "auto", "score_threshold": 0.01}
+
+
+async def test_files_may_be_deleted_while_runs_search_them(sdk, talk):
+    """Each run ends well, and cites nothing but what it found."""
+    store = await sdk.vector_stores.create()
+    texts = [(f"kettle-{number}.txt", b"The warranty of the kettle is two years.") for number in range(10)]
+    await sdk.vector_stores.file_batches.upload_and_poll(store.id, files=texts, poll_interval_ms=20)
+    file_ids = [file.id async for file in sdk.vector_stores.files.list(store.id)]
+    resources = {"file_search": {"vector_store_ids": [store.id]}}
+
+    async def delete_all():
+        for file_id in file_ids:
+            await sdk.files.delete(file_id)
+
+    ask = {"tools": [SEARCH], "tool_resources": resources}
+    *runs, _ = await asyncio.gather(*(talk("How long is the warranty?", **ask) for _ in range(6)), delete_all())
+    after = await talk("How long is the warranty?", **ask)
+
+    assert {run.status for run in (*runs, after)} == {"completed"}
+    [call] = await calls_of(sdk, after)
+    assert call.file_search.results == []
+    assert (await answer_to(sdk, after)).content[0].text.annotations == []
+
+
+async def test_a_store_that_was_deleted_is_not_searched_and_the_run_goes_on(sdk, talk, shelf):
+    assistant = {"tools": [SEARCH], "tool_resources": {"file_search": {"vector_store_ids": [shelf]}}}
+    first = await talk("How long is the warranty?", **assistant)
+    await sdk.vector_stores.delete(shelf)
+    run = await sdk.beta.threads.runs.create_and_poll(
+        thread_id=first.thread_id, assistant_id=first.assistant_id, poll_interval_ms=20
+    )
+
+    [call] = await calls_of(sdk, run)
+    assert (run.status, call.file_search.results) == ("completed", [])
 
 
 @pytest.mark.parametrize(
