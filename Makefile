@@ -33,6 +33,7 @@ format: $(VENV)/.ready ## Format the code
 bench: $(VENV)/.ready ## Measure against Temporal's floor, a bare SDK loop and a bare route; writes benchmarks/results/
 	$(BIN)/python -P benchmarks/run.py
 	$(BIN)/python -P benchmarks/http_run.py
+	$(BIN)/python -P benchmarks/sandbox_run.py
 	$(BIN)/python -P benchmarks/search_run.py
 
 chaos: $(VENV)/.ready ## Let thousands of runs meet misfortunes, and kill processes under 210 more; takes long
