@@ -34,7 +34,7 @@ class BuiltInCall:
         try:
             self._round.state.handled(await self._carried_out())
         except ActivityError as error:
-            if is_cancelled_exception(error) or is_out_of_time(error):
+            if is_cancelled_exception(error) or (is_out_of_time(error) and not _nobody_came(error)):
                 raise
             self._round.state.failed(CallFailure(call_id=self._call.call_id, message=_told(error)), 1)
         finally:
@@ -77,10 +77,14 @@ def _worker_is_gone(error: ActivityError) -> bool:
     return isinstance(error.cause, ActivityTimeout) and error.cause.type in gone
 
 
+def _nobody_came(error: ActivityError) -> bool:
+    return isinstance(error.cause, ActivityTimeout) and error.cause.type is TimeoutType.SCHEDULE_TO_START
+
+
 def _told(error: ActivityError) -> str:
     cause = error.cause
     if isinstance(cause, ApplicationError):
         return cause.message
-    if isinstance(cause, ActivityTimeout) and cause.type is TimeoutType.SCHEDULE_TO_START:
+    if _nobody_came(error):
         return "No worker of this server runs code at the moment."
     return f"The tool gave no answer ({cause or error})."
