@@ -123,6 +123,7 @@ class KernelSession:
         try:
             self._tell_warden("b")
             token = secrets.token_bytes(TOKEN_SIZE)
+            self._wires.throw_away()
             self._wires.listen(self.limits.output, token)
             await self._send(HEADER.pack(b"X", TOKEN_SIZE + len(content)) + token + content)
             async for event in self._events():

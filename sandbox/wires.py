@@ -66,12 +66,18 @@ class Wires:
         control.setblocking(False)
         asyncio.get_running_loop().add_reader(control.fileno(), self._hear_warden)
 
+    def throw_away(self) -> None:
+        """Throw away what was said between runs; it belongs to none."""
+        for descriptor in (self.frames.fileno(), *self._printed.values()):
+            for _ in range(16):  # of 64 KiB each: more than a pipe or a socket holds
+                if not _read(descriptor):
+                    break
+
     def listen(self, longest_text: int, token: bytes = b"") -> None:
-        """Begin to listen to a run, which ends with its token; what was said before belongs to none.
+        """Begin to listen to a run, which ends with its token, or to the kernel's start, which ends with none.
 
         Code that tells of an end before it comes tells of a second one in the next run, and is caught at that.
         """
-        self._throw_away()
         self._token = token
         self._received.clear()
         self._received_in_run = 0
@@ -177,12 +183,6 @@ class Wires:
         if not content:
             asyncio.get_running_loop().remove_reader(self.control.fileno())
             self.happened.put_nowait(Lost("its warden ended"))
-
-    def _throw_away(self) -> None:
-        for descriptor in (self.frames.fileno(), *self._printed.values()):
-            for _ in range(16):  # of 64 KiB each: more than a pipe or a socket holds
-                if not _read(descriptor):
-                    break
 
 
 def _word(line: str) -> CpuSpent | Interrupted | Lost:

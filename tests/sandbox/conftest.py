@@ -1,17 +1,16 @@
 """Sessions to attack: one sandbox of each kind that works here, and sessions in it that several tests share."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lockstitch.errors import SandboxUnavailable, SessionLost
 from lockstitch.sandbox.port import Displayed, Limits, Printed, Raised, RunEvent, Stopped, Value
-from lockstitch.sandbox.process_tree import descendants_of
+from lockstitch.sandbox.process_tree import descendants_of, uses_of
 from lockstitch.sandbox.sandboxes import KernelSandbox, sandbox_of
 from lockstitch.sandbox.session import KernelSession
 
@@ -76,6 +75,21 @@ async def outcome_of(session: KernelSession, code: str) -> Outcome:
     return outcome
 
 
+Process = tuple[int, int]
+"""A pid, and when it started: numbers are given again, soon where many processes are made."""
+
+
+def processes_from(pid: int) -> set[Process]:
+    """Return a process and all below it."""
+    return {(use.pid, use.started) for use in uses_of([pid, *descendants_of(pid)])}
+
+
+def still_there(processes: Collection[Process]) -> set[Process]:
+    """Return those that have not ended."""
+    uses = uses_of([pid for pid, _started in processes])
+    return {(use.pid, use.started) for use in uses if not use.zombie} & set(processes)
+
+
 Run = Callable[[str], Awaitable[Outcome]]
 OpenSession = Callable[..., AbstractAsyncContextManager[KernelSession]]
 
@@ -102,14 +116,14 @@ async def open_session(sandbox: KernelSandbox) -> OpenSession:
     @asynccontextmanager
     async def opened(**limits: Any) -> AsyncIterator[KernelSession]:
         session = await sandbox.open(replace(LIMITS, **limits))
-        processes = [session.warden, *descendants_of(session.warden)]
+        processes = processes_from(session.warden)
         try:
             yield session
         finally:
-            processes += descendants_of(session.warden)
+            processes |= processes_from(session.warden)
             await session.aclose()
         assert not session.folder.exists()
-        assert not [pid for pid in processes if Path(f"/proc/{pid}").exists()]
+        assert not still_there(processes)
 
     return opened
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,24 +13,17 @@ import pytest
 from lockstitch.config import Config
 from lockstitch.errors import SandboxUnavailable
 from lockstitch.sandbox.port import Limits
-from lockstitch.sandbox.process_tree import children_of, descendants_of
+from lockstitch.sandbox.process_tree import children_of
 from lockstitch.sandbox.sandboxes import KernelSandbox, sandbox_of
 from lockstitch.sandbox_choice import chosen_sandbox, limits_of
-from lockstitch.tests.sandbox.conftest import LIMITS, outcome_of
+from lockstitch.tests.sandbox.conftest import LIMITS, Process, outcome_of, processes_from, still_there
 
 
-async def until_gone(*pids: int) -> None:
-    """Wait until processes have ended, in whatever state."""
+async def until_gone(processes: Collection[Process]) -> None:
+    """Wait until processes have ended."""
     async with asyncio.timeout(20):
-        while [pid for pid in pids if is_running(pid)]:
+        while still_there(processes):
             await asyncio.sleep(0.02)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
-    except OSError:
-        return False
 
 
 async def test_a_machine_on_which_code_is_to_be_confined_by_nothing_runs_none() -> None:
@@ -100,8 +94,9 @@ async def test_a_warm_kernel_that_was_killed_is_not_handed_out() -> None:
         await sandbox.probe()
         await sandbox.pool.filled()
         (kernel,) = [pid for warden in children_of(os.getpid()) for pid in children_of(warden) if is_kernel(pid)]
+        processes = processes_from(kernel)
         os.kill(kernel, signal.SIGKILL)
-        await until_gone(kernel)
+        await until_gone(processes)
         async with asyncio.timeout(10):
             while "ready=1" in repr(sandbox) and not sandbox.pool.ready[0].is_lost:
                 await asyncio.sleep(0.02)
@@ -136,19 +131,19 @@ async def test_with_a_worker_that_is_killed_everything_of_its_sessions_ends(sand
     )
     assert worker.stdout is not None
     warden, folder = (await worker.stdout.readline()).decode().split()
-    processes = [int(warden), *descendants_of(int(warden))]
+    processes = processes_from(int(warden))
     assert len(processes) > 4
     worker.kill()
     await worker.wait()
-    await until_gone(*processes)
+    await until_gone(processes)
     assert not Path(folder).exists()
 
 
 async def test_a_warden_that_is_killed_is_a_lost_session(sandbox: KernelSandbox) -> None:
     session = await sandbox.open(LIMITS)
-    (*_, kernel) = descendants_of(session.warden)
+    processes = processes_from(session.warden)
     os.kill(session.warden, signal.SIGKILL)
     assert (await outcome_of(session, "import time\ntime.sleep(60)")).lost == "its warden ended"
-    await until_gone(kernel)
+    await until_gone(processes)
     await session.aclose()
     assert not session.folder.exists()

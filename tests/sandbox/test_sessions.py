@@ -1,5 +1,8 @@
 """What a session does with code that means well."""
 
+import asyncio
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from datetime import timedelta
@@ -7,8 +10,10 @@ from pathlib import PurePosixPath
 
 import pytest
 
+from lockstitch.sandbox.kernel import HEADER
 from lockstitch.sandbox.port import Printed, Raised, Stopped, Value
 from lockstitch.sandbox.session import KernelSession
+from lockstitch.sandbox.wires import RunEnded, Wires
 from lockstitch.tests.sandbox.conftest import OpenSession, Outcome, Run, outcome_of
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -161,3 +166,25 @@ async def test_an_interrupt_that_comes_too_late_does_not_hit_the_next_run(open_s
             async with aclosing(session.run("print('x')")) as events:
                 await anext(events)
             assert await outcome_of(session, "1") == Outcome([Value("1")])
+
+
+async def test_a_kernel_that_is_ready_before_anybody_listens_is_heard() -> None:
+    """A busy worker comes to listen late."""
+    frames, kernel = socket.socketpair()
+    control, warden = socket.socketpair()
+    (out, out_inside), (err, err_inside) = os.pipe(), os.pipe()
+    for descriptor in (out, err):
+        os.set_blocking(descriptor, False)
+    wires = Wires(frames, {"stdout": out, "stderr": err}, control)
+    try:
+        os.write(out_inside, b"hello")
+        kernel.sendall(HEADER.pack(b"D", 0))
+        wires.listen(100)
+        async with asyncio.timeout(5):
+            assert [await wires.happened.get() for _ in range(2)] == [Printed("stdout", "hello"), RunEnded()]
+    finally:
+        wires.close()
+        for end in (kernel, warden):
+            end.close()
+        os.close(out_inside)
+        os.close(err_inside)
