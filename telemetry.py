@@ -29,6 +29,8 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 
+from lockstitch.request_meter import RequestMeter
+
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("lockstitch")
 
 registry = CollectorRegistry()
@@ -82,19 +84,8 @@ OPEN_RUNS = Gauge(
     ["status"],
     registry=registry,
 )
-HTTP_REQUESTS = Counter(
-    "lockstitch_http_requests",
-    "Requests to the Assistants API.",
-    ["method", "route", "status"],
-    registry=registry,
-)
-HTTP_REQUEST_DURATION = Histogram(
-    "lockstitch_http_request_duration_seconds",
-    "Time to the first byte of the answer.",
-    ["method", "route"],
-    buckets=_SECONDS,
-    registry=registry,
-)
+HTTP_REQUESTS = RequestMeter(_SECONDS)
+registry.register(HTTP_REQUESTS)
 OPEN_STREAMS = Gauge("lockstitch_open_streams", "Event streams that clients are reading.", registry=registry)
 
 

@@ -10,6 +10,8 @@ from lockstitch.assistants import objects
 from lockstitch.assistants.store.rows import Page, Row
 from lockstitch.errors import ApiError
 
+_IS_JSON = (b"content-type", b"application/json")
+
 
 class JsonAnswer(Response):
     """An object as JSON."""
@@ -21,11 +23,9 @@ class JsonAnswer(Response):
         self.status_code = status
         self.background = None
         self.body = to_json(content, indent=2)  # indentation costs nothing here
-        self.raw_headers = [
-            (b"content-length", b"%d" % len(self.body)),
-            (b"content-type", b"application/json"),
-            *encoded_headers(headers or {}),
-        ]
+        self.raw_headers = [(b"content-length", b"%d" % len(self.body)), _IS_JSON]
+        if headers:
+            self.raw_headers += encoded_headers(headers)
 
 
 def encoded_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:

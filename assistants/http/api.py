@@ -13,11 +13,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from lockstitch import telemetry
 from lockstitch.assistants import refusals
-from lockstitch.assistants.http import errors, request_metrics
+from lockstitch.assistants.http import errors
 from lockstitch.assistants.http.answers import encoded_headers
 from lockstitch.assistants.http.azure import names_api_version
 from lockstitch.assistants.http.body_pace import paced
+from lockstitch.assistants.http.caller import caller_in
 from lockstitch.assistants.http.key_check import KeyCheck
 from lockstitch.assistants.http.open_streams import OpenStreams
 from lockstitch.assistants.http.request_headers import header_values
@@ -64,9 +66,11 @@ class Api:
             answer.raw_headers += ((b"x-request-id", request_id.encode()), processing, *_ALWAYS)
             if limits := self._keys.limit_headers(scope):
                 answer.raw_headers += encoded_headers(limits)
-            request_metrics.count(scope["method"], place.path, answer.status_code, seconds)
+            telemetry.HTTP_REQUESTS.count(scope["method"], place.path, answer.status_code, seconds)
             await answer(scope, receive, send)
-            await self._keys.note_use(scope)
+            caller = caller_in(scope)
+            if caller is not None and caller.key_id is not None:
+                await self._keys.note_use(caller)
         finally:
             self._streams.release(scope)
 
@@ -84,6 +88,8 @@ class Api:
 
 
 def _without_prefix(path: str) -> str:
+    if path.startswith("/v1/"):  # as nearly all do
+        return path[3:]
     found = _PREFIX.match(path)
     return path[found.end() :] if found else path
 

@@ -7,13 +7,13 @@ from lockstitch.assistants import refusals
 MAX_ID_LENGTH = 256
 
 _PREFIXES = {
-    "assistant_id": "asst",
-    "thread_id": "thread",
-    "message_id": "msg",
-    "run_id": "run",
-    "step_id": "step",
-    "vector_store_id": "vs",
-    "batch_id": "vsfb",
+    "assistant_id": "asst_",
+    "thread_id": "thread_",
+    "message_id": "msg_",
+    "run_id": "run_",
+    "step_id": "step_",
+    "vector_store_id": "vs_",
+    "batch_id": "vsfb_",
 }
 
 
@@ -25,8 +25,8 @@ def path_id(request: Request, param: str) -> str:
 def checked_id(param: str, value: str) -> str:
     """Return ``value``; raises `ApiError` where it cannot be an id of this kind, for its prefix or otherwise."""
     prefix = _PREFIXES[param]
-    if not (value.startswith(f"{prefix}_") and could_be_id(value)):
-        raise refusals.wrong_id(param, value, prefix)
+    if not (value.startswith(prefix) and could_be_id(value)):
+        raise refusals.wrong_id(param, value, prefix[:-1])
     return value
 
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from starlette.types import Scope
 
 from lockstitch.assistants import refusals
-from lockstitch.assistants.http.caller import Caller, caller_in, introduce
+from lockstitch.assistants.http.caller import Caller, introduce
 from lockstitch.assistants.http.keyring import Keyring
 from lockstitch.assistants.http.rate_limits import LimitState, RateLimits
 from lockstitch.assistants.http.request_headers import header_values
@@ -40,11 +40,9 @@ class KeyCheck:
         state: LimitState | None = scope.get(_SCOPE_KEY)
         return {} if state is None else state.headers()
 
-    async def note_use(self, scope: Scope) -> None:
-        """Take note that the key of a request is used, if it has one."""
-        caller: Caller | None = caller_in(scope)
-        if caller is not None and caller.key_id is not None:
-            await self._keyring.note_use(caller)
+    async def note_use(self, caller: Caller) -> None:
+        """Take note that a key is used."""
+        await self._keyring.note_use(caller)
 
 
 def _key(scope: Scope) -> str | None:

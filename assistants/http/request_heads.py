@@ -31,6 +31,7 @@ class GuardedProtocol(HttpToolsProtocol):
         self._refusal: ApiError | None = None
         self._in_head = False
         self._ended_in_piece = False  # a request, in the piece that is being read
+        self._in_large_piece = False
         self._bytes_received = 0  # of this head, in pieces that have nothing else in them
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
@@ -46,7 +47,7 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, and see whether that ends in the middle of a head."""
-        self._ended_in_piece = False
+        self._ended_in_piece, self._in_large_piece = False, len(data) > MAX_HEAD_BYTES
         super().data_received(data)
         if not self._in_head or self.transport.is_closing():
             return
@@ -65,7 +66,7 @@ class GuardedProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Begin with the request."""
         # What came in pieces was counted piece by piece; one piece may be too large by itself.
-        if len(self.url) + sum([len(name) + len(value) for name, value in self.headers]) > MAX_HEAD_BYTES:
+        if self._in_large_piece and self._head_bytes() > MAX_HEAD_BYTES:
             self._refusal = refusals.head_too_large(MAX_HEAD_BYTES)
             raise self._refusal  # the parser stops, and `send_400_response` follows
         self._in_head = False
@@ -80,6 +81,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         """Refuse what cannot be read."""
         self._refuse(self._refusal or refusals.not_http())
+
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
 
     def _begin_timer(self) -> None:
         self._timer = self.loop.call_later(self.patience.total_seconds(), self._lose_patience)

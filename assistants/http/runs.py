@@ -36,7 +36,7 @@ from lockstitch.starter.contract import (
 )
 from lockstitch.starter.identifiers import new_id
 
-POLL_AFTER_MS = "500"
+_POLL_AFTER = (b"openai-poll-after-ms", b"500")
 """How long the SDK's helpers wait before they ask again for a run that is open; they would wait a second."""
 
 _MODIFIABLE: tuple[RunStatus, ...] = (
@@ -219,5 +219,7 @@ class Runs:
 
 
 def _run_answer(run: Row) -> JsonAnswer:
-    headers = {"openai-poll-after-ms": POLL_AFTER_MS} if run["status"] in OPEN_STATUSES else None
-    return JsonAnswer(objects.run(run), headers=headers)
+    answer = JsonAnswer(objects.run(run))
+    if run["status"] in OPEN_STATUSES:
+        answer.raw_headers.append(_POLL_AFTER)
+    return answer

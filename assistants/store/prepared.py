@@ -97,16 +97,14 @@ class _Compiled:
         self._dialect = dialect
         self._compiled: SQLCompiler = statement.compile(dialect=dialect, column_keys=columns)
         self._text = str(self._compiled)
-        self._read: tuple[tuple[int, _Convert], ...] = ()
+        self._read: tuple[tuple[int, _Convert], ...] | None = None
 
     def execute(self, connection: Connection, values: Row) -> Any:
         """Carry the statement out and return the driver's cursor."""
-        cursor = _driver(connection).cursor()
         try:
-            cursor.execute(self._text, self._parameters(values))
+            return _driver(connection).execute(self._text, self._parameters(values))
         except _violated(connection) as error:  # as SQLAlchemy says it, whoever carries a statement out
             raise IntegrityError(self._text, None, error) from error
-        return cursor
 
     def execute_each(self, connection: Connection, values: Iterable[Row]) -> None:
         """Carry the statement out once for each of ``values``."""
@@ -120,11 +118,17 @@ class _Compiled:
     def rows(self, connection: Connection, values: Row) -> list[Row]:
         """Carry the statement out and return the rows."""
         cursor = self.execute(connection, values)
-        return [self._row(cursor, row) for row in cursor.fetchall()]
+        found = cursor.fetchall()
+        if not found:
+            return []
+        conversions = self._read
+        if conversions is None:
+            conversions = self._conversions(cursor)
+        return [self._row(row, conversions) for row in found]
 
-    def _row(self, cursor: Any, row: Iterable[Any]) -> Row:
+    def _row(self, row: Iterable[Any], conversions: Iterable[tuple[int, _Convert]]) -> Row:
         values = list(row)
-        for position, convert in self._read or self._conversions(cursor):
+        for position, convert in conversions:
             if (value := values[position]) is not None:
                 values[position] = convert(value)
         return dict(zip(self._keys, values, strict=True))
