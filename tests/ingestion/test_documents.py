@@ -1,30 +1,15 @@
 """Documents that are more than text, read in a real sandbox: what is in them, and what is said of those that cannot."""
 
-import io
-import zipfile
 from dataclasses import replace
 
-import openpyxl
 import pytest
-from matplotlib.figure import Figure
 
 from lockstitch.assistants.ingestion import documents
 from lockstitch.assistants.ingestion.documents import DocumentParser
 from lockstitch.assistants.ingestion.parsing import DOCUMENT_SUFFIXES, TextParser
 from lockstitch.errors import FileRefused, SandboxUnavailable
 from lockstitch.sandbox.sandboxes import sandbox_of
-
-SENTENCE = "A refund is paid within fourteen days."
-TYPES = """<?xml version="1.0"?><Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types">
-<Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/>
-<Override PartName="/word/document.xml"
- ContentType="application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml"/></Types>"""
-RELATIONS = """<?xml version="1.0"?><Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">
-<Relationship Id="r1" Target="word/document.xml"
- Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"/></Relationships>"""
-BEFORE = """<?xml version="1.0"?>
-<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body><w:p><w:r><w:t>"""
-BEHIND = "</w:t></w:r></w:p></w:body></w:document>"
+from lockstitch.tests.written_documents import SENTENCE, docx, epub, ipynb, ods, odt, pdf, png, pptx, xlsx
 
 
 @pytest.fixture(scope="module")
@@ -34,42 +19,17 @@ async def parser():
     await sandbox.aclose()
 
 
-def docx(text=SENTENCE, megabytes=0):
-    """A text document, whose text goes on with so much of one letter."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("[Content_Types].xml", TYPES)
-        archive.writestr("_rels/.rels", RELATIONS)
-        with archive.open("word/document.xml", "w") as document:
-            document.write((BEFORE + text).encode())
-            for _ in range(megabytes):
-                document.write(b"a" * 1024 * 1024)
-            document.write(BEHIND.encode())
-    return packed.getvalue()
-
-
-def xlsx():
-    book, packed = openpyxl.Workbook(), io.BytesIO()
-    book.active.append(["Month", "Sales"])
-    book.active.append(["January", 1710])
-    book.save(packed)
-    return packed.getvalue()
-
-
-def pdf(text=SENTENCE):
-    figure, drawn = Figure(), io.BytesIO()
-    if text:
-        figure.text(0.1, 0.5, text)
-    figure.savefig(drawn, format="pdf")
-    return drawn.getvalue()
-
-
 @pytest.mark.parametrize(
     ("filename", "content", "text"),
     [
         ("a.pdf", pdf(), SENTENCE),
         ("a.docx", docx(), SENTENCE),
         ("A.XLSX", xlsx(), "January 1710"),
+        ("a.pptx", pptx(), SENTENCE),
+        ("a.odt", odt(), SENTENCE),
+        ("a.ods", ods(), SENTENCE),
+        ("a.epub", epub(), SENTENCE),
+        ("a.ipynb", ipynb(), SENTENCE),
         ("a.rtf", rb"{\rtf1\ansi A refund is paid \b within\b0  fourteen days.}", SENTENCE),
         ("a.eml", f"Subject: Refunds\n\n{SENTENCE}\n".encode(), SENTENCE),
         ("a.txt", SENTENCE.encode(), SENTENCE),
@@ -82,9 +42,10 @@ async def test_a_document_gives_its_text(parser, filename, content, text):
 @pytest.mark.parametrize(
     ("filename", "content", "code", "said"),
     [
-        ("broken.pdf", b"%PDF-1.4\n", "invalid_file", "cannot be read as what its name says it is: ParsingError"),
+        ("broken.pdf", b"%PDF-1.4\n", "invalid_file", "cannot be read as what its name says it is: Invalid PDF"),
         ("wrong.pdf", docx(), "invalid_file", "cannot be read as what its name says it is"),
         ("empty.pdf", b"", "invalid_file", "is empty"),
+        ("text.rtf", png(), "invalid_file", "does not begin as files with the extension .rtf do"),
         ("picture.pdf", pdf(text=""), "invalid_file", "no text in it"),
         ("a.exe", b"MZ", "unsupported_file", "extension .exe"),
     ],
