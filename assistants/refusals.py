@@ -111,10 +111,11 @@ def not_cancellable(status: str) -> ApiError:
     return ApiError(f"Cannot cancel run with status '{status}'.")
 
 
-def built_in_tool_unavailable(tool: str, param: str) -> ApiError:
-    """A built-in tool that this server does not provide."""
+def no_code_run_here(param: str) -> ApiError:
+    """The run has the tool that runs code, and nothing confines code here."""
+    problem = "The tool 'code_interpreter' is not available on this server: it has no sandbox to run code in"
     return ApiError(
-        f"The tool '{tool}' is not available on this server; use function tools.",
+        f"{problem}. Use function tools, or have LOCKSTITCH_SANDBOX switch one on.",
         param=param,
         code="unsupported_tool",
     )

@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from lockstitch.activities.backends.annotations import Sources
 from lockstitch.assistants.search.marks import mark
-from lockstitch.assistants.store import code_files, tool_calls
+from lockstitch.assistants.store import code_files, files, tool_calls
 from lockstitch.assistants.store.rows import Row
 from lockstitch.sandbox.port import DATA
 
@@ -26,7 +26,10 @@ class MadeSoFar:
 
 
 def read_made(connection: Connection, run: Row, run_steps: Sequence[Row]) -> MadeSoFar:
-    """Return what the run with these steps has, and the files that code has made in any run of its thread."""
+    """Return what the run with these steps has, and the files that code has made in any run of its thread.
+
+    What a search found in a file that was deleted since is not there any more, and nothing points to it.
+    """
     tool_steps = [step["id"] for step in run_steps if step["type"] == "tool_calls"]
     calls = tool_calls.of_steps(connection, tool_steps)
     passages = {
@@ -37,6 +40,8 @@ def read_made(connection: Connection, run: Row, run_steps: Sequence[Row]) -> Mad
         for position, found in enumerate(call["result"]["results"])
     }
     made = code_files.of_thread(connection, run["thread_id"])
+    there = files.existing(connection, set(passages.values()))
+    passages = {marked: file_id for marked, file_id in passages.items() if file_id in there}
     sources = Sources(passages, {str(DATA / path): file_id for path, file_id in made.items()})
     return MadeSoFar(sources, _unseen_images(run_steps, calls))
 

@@ -36,6 +36,9 @@ read = kreuzberg.extract_file_sync({path!r}, config=kreuzberg.ExtractionConfig(u
 _ = pathlib.Path({text!r}).write_text(read.content, encoding="utf-8", errors="replace")
 """
 
+_BEGINNINGS = {".rtf": b"{\\rtf"}
+"""How files begin of which the reader would take anything; of the others it says itself that they are none."""
+
 _NOT_THE_FILES_FAULT = frozenset({"ModuleNotFoundError", "ImportError"})
 
 
@@ -56,12 +59,14 @@ class DocumentParser:
             return await self._others.parse(filename, content)
         if not content:
             raise FileRefused("invalid_file", "The file is empty.")
+        if not content.lstrip().startswith(_BEGINNINGS.get(suffix, b"")):
+            raise FileRefused("invalid_file", f"The file does not begin as files with the extension {suffix} do.")
         session = await self._sandbox.open(LIMITS)
         try:
             text = await _text_of(session, PurePosixPath(f"file{suffix}"), content)
         except SessionLost as error:
             # Another file in another session may fare better; this one would come to the same end again.
-            problem = f"The file takes more than may be used to read it: {error.reason}."
+            problem = f"The file takes more than may be used to read it, or breaks what reads it: {error.reason}."
             raise FileRefused("invalid_file", problem) from error
         finally:
             await session.aclose()
@@ -94,8 +99,8 @@ def _check(event: RunEvent) -> None:
     match event:
         case Raised(name, message) if name in _NOT_THE_FILES_FAULT:
             raise ModuleNotFoundError(f"{message}; the Python of the sandbox needs 'lockstitch[file-search]'")
-        case Raised(_, message):
-            said = " ".join(message.split())[:_LONGEST_PROBLEM]
+        case Raised(name, message):
+            said = " ".join(message.removeprefix(f"{name}: ").split())[:_LONGEST_PROBLEM]
             raise FileRefused("invalid_file", f"The file cannot be read as what its name says it is: {said}")
         case Stopped(limit):
             raise FileRefused("invalid_file", f"The file takes longer to read than it may ({limit}).")

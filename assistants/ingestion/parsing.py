@@ -39,6 +39,10 @@ _MARKS = (
 )
 
 
+_CONTROLS = frozenset(range(32)) - {*b"\b\t\n\v\f\r\x1a\x1b"}
+"""Bytes that text of one byte for each character does not have; programs and pictures are full of them."""
+
+
 class FileParser(Protocol):
     """Reads files of some kinds."""
 
@@ -67,8 +71,8 @@ def suffix_of(filename: str) -> str:
 
 
 def _text(content: bytes, *, is_html: bool) -> str:
-    if content.startswith(b"%PDF-"):  # of which much can be decoded
-        raise FileRefused("invalid_file", "The file is a PDF and not text, whatever its name says.")
+    if content.startswith(b"%PDF-"):
+        raise FileRefused("invalid_file", "The file is a PDF whose name does not end in .pdf; name it so.")
     text = _decoded(content)
     if "\0" in text:
         raise FileRefused("invalid_file", "The file is not text.")
@@ -85,6 +89,15 @@ def _decoded(content: bytes) -> str:
             return _decoded_as(encoding, content[len(mark) :])
     try:
         return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return _decoded_bytewise(content)
+
+
+def _decoded_bytewise(content: bytes) -> str:
+    if not _CONTROLS.isdisjoint(content):
+        raise FileRefused("invalid_file", "The file is not text.")
+    try:
+        return content.decode("cp1252")  # Latin-1 with quotation marks and the euro, which is what is meant by it
     except UnicodeDecodeError:
         return content.decode("latin-1")  # which any bytes are
 

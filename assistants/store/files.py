@@ -4,7 +4,7 @@ Where a ``project`` is given, only what belongs to it exists.
 """
 
 import time
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from sqlalchemy import ColumnElement, Connection, Table, Text, cast, insert, or_, select
 
@@ -52,6 +52,13 @@ def check(connection: Connection, file_ids: Iterable[str], *, project: str) -> N
         get(connection, file_id, project=project)
 
 
+def existing(connection: Connection, file_ids: Collection[str]) -> set[str]:
+    """Return those of the files that are still there."""
+    if not file_ids:
+        return set()
+    return set(connection.scalars(select(files.c.id).where(files.c.id.in_(file_ids), _has_not_expired())))
+
+
 def chunk(connection: Connection, file_id: str, position: int) -> bytes | None:
     """Return chunk number ``position`` of the file's bytes, ``None`` behind the last."""
     where = (file_chunks.c.file_id == file_id, file_chunks.c.position == position)
@@ -67,7 +74,7 @@ def content(connection: Connection, file_id: str, *, project: str | None = None)
 
 def listed(connection: Connection, cursor: PageCursor, purpose: str | None = None, *, project: str) -> Page:
     """Return a page of the project's files, of one purpose only where it is given."""
-    only: list[ColumnElement[bool]] = [or_(files.c.expires_at.is_(None), files.c.expires_at > int(time.time()))]
+    only = [_has_not_expired()]
     if purpose is not None:
         only.append(files.c.purpose == purpose)
     return rows.page(connection, files, cursor, [files.c.project_id == project], only)
@@ -103,3 +110,7 @@ def _take_out_of_lists(connection: Connection, table: Table, file_id: str) -> No
         listed = resources.get("code_interpreter", {}).get("file_ids", [])
         left = {"file_ids": [each for each in listed if each != file_id]}
         rows.overwrite(connection, table, {"id": row["id"]}, {"tool_resources": resources | {"code_interpreter": left}})
+
+
+def _has_not_expired() -> ColumnElement[bool]:
+    return or_(files.c.expires_at.is_(None), files.c.expires_at > int(time.time()))

@@ -115,7 +115,7 @@ def _check_tools(new: NewRun, values: Row) -> None:
     for position, tool in enumerate(values["tools"]):
         param = "assistant_id" if new.parameters.tools is None else f"tools[{position}]"
         if tool["type"] == "code_interpreter" and not new.runs_code:
-            raise refusals.built_in_tool_unavailable(tool["type"], param)
+            raise refusals.no_code_run_here(param)
         if tool["type"] == "function" and tool["function"]["name"] in types - {"function"}:
             raise refusals.named_as_built_in_tool(tool["function"]["name"], param)
     choice = values["tool_choice"]

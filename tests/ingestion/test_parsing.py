@@ -26,6 +26,11 @@ async def test_text_is_read_in_every_encoding(filename, content):
     assert await TextParser().parse(filename, content) == TEXT
 
 
+async def test_text_of_one_byte_for_each_character_has_quotation_marks_and_the_euro():
+    assert await TextParser().parse("a.txt", "“Grüße”, 5 €".encode("cp1252")) == "“Grüße”, 5 €"
+    assert await TextParser().parse("a.txt", b"\x81 is none of those") == "\x81 is none of those"
+
+
 async def test_html_is_what_a_browser_would_show():
     page = b"""<!doctype html><html><head><title>Handbook</title><script>if (a < b) { run("<p>no</p>") }</script>
         <style>p {}</style></head><body><h1>Refunds &amp; more</h1>
@@ -54,6 +59,8 @@ async def test_broken_html_is_read_as_far_as_it_goes(page, text):
         ("a.txt", b" \n\t", "invalid_file", "The file has no text in it."),
         ("a.html", b"<p> <br>", "invalid_file", "The file has no text in it."),
         ("a.txt", b"MZ\0\0", "invalid_file", "The file is not text."),
+        ("a.txt", b"\x89\x02\x03PNG", "invalid_file", "The file is not text."),
+        ("a.txt", b"%PDF-1.4 all of it letters", "invalid_file", "The file is a PDF whose name does not end in .pdf"),
         ("a.txt", codecs.BOM_UTF16_LE + b"a", "invalid_file", "The file begins as utf-16-le and is not: truncated"),
     ],
 )
