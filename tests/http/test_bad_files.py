@@ -4,6 +4,7 @@ import asyncio
 import codecs
 from collections import defaultdict
 from contextlib import AsyncExitStack
+from pathlib import PurePath
 from uuid import uuid4
 
 import openai
@@ -11,11 +12,12 @@ import pytest
 
 from lockstitch.activities.code_sessions import CodeSessions
 from lockstitch.assistants.ingestion.documents import DocumentParser
-from lockstitch.assistants.ingestion.parsing import MAX_BYTES, TextParser
+from lockstitch.assistants.ingestion.parsing import DOCUMENT_SUFFIXES, MAX_BYTES, TextParser
 from lockstitch.assistants.model.script import ScriptedModel
 from lockstitch.config import Config
 from lockstitch.sandbox.port import Limits
 from lockstitch.sandbox.sandboxes import sandbox_of
+from lockstitch.tests.written_compounds import doc, msg, ppt, xls
 from lockstitch.tests.written_documents import (
     SENTENCE,
     docx,
@@ -147,17 +149,21 @@ async def answer_to(sdk, run):
 
 KINDS = {
     "a.csv": f"said,by\n{SENTENCE},us\n".encode(),
+    "a.doc": doc(),
     "a.docx": docx(),
     "a.eml": f"Subject: Refunds\n\n{SENTENCE}\n".encode(),
     "a.epub": epub(),
     "a.html": f"<h1>Refunds</h1><p>{SENTENCE}".encode(),
     "a.ipynb": ipynb(),
     "a.json": f'{{"said": "{SENTENCE}"}}'.encode(),
+    "a.msg": msg(),
     "a.ods": ods(),
     "a.odt": odt(),
     "a.pdf": pdf(),
+    "a.ppt": ppt(),
     "a.pptx": pptx(),
     "a.rtf": rb"{\rtf1\ansi A refund is paid \b within\b0  fourteen days.}",
+    "a.xls": xls(),
     "a.xlsx": xlsx_of(megabytes=0),
     "latin.txt": f"Grüße. {SENTENCE}".encode("latin-1"),
     "windows.txt": f"“Grüße.” {SENTENCE}".encode("cp1252"),
@@ -172,6 +178,7 @@ async def test_every_kind_of_file_and_encoding_is_read(sdk, store, ingest):
     assert {name: (file.status, file.last_error) for name, file in added.items()} == dict.fromkeys(
         KINDS, ("completed", None)
     )
+    assert {PurePath(name).suffix for name in KINDS} >= DOCUMENT_SUFFIXES
     for name, file in added.items():
         page = await sdk.vector_stores.files.content(file.id, vector_store_id=store.id)
         text = " ".join("".join(part.text for part in page.data).split())
