@@ -211,6 +211,7 @@ BROKEN = {
     "page.txt": (pdf(), "The file is a PDF whose name does not end in .pdf; name it so."),
     "office.txt": (docx(), NOT_TEXT),
     "utf-16.txt": (SENTENCE.encode("utf-16-le"), NOT_TEXT),
+    "unclosed.html": (b"<a " * 200_000, NO_TEXT),
     "empty.txt": (b"", NO_TEXT),
     "white.txt": (b" \r\n\t\n", NO_TEXT),
     "empty.pdf": (b"", "The file is empty."),
@@ -238,8 +239,8 @@ async def test_every_broken_file_fails_with_a_reason_and_none_is_in_the_way_of_a
 async def test_bombs_go_off_in_the_sandbox_alone(sdk, store, ingest):
     too_much = "The file takes more than may be used to read it"
     bombs = {
-        "bomb.docx": (docx(megabytes=2048), f"{NOT_AS_NAMED}DOCX parsing failed: Security limit exceeded"),
-        "bomb.xlsx": (xlsx_of(megabytes=2048), too_much),
+        "bomb.docx": (docx(megabytes=1024), f"{NOT_AS_NAMED}DOCX parsing failed: Security limit exceeded"),
+        "bomb.xlsx": (xlsx_of(megabytes=1200), too_much),
         "bomb.pdf": (pdf_of(megabytes=2048), too_much),
     }
     assert max(len(content) for content, _ in bombs.values()) < 10_000_000
