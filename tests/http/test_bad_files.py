@@ -4,6 +4,7 @@ import asyncio
 import codecs
 from collections import defaultdict
 from contextlib import AsyncExitStack
+from pathlib import PurePath
 from uuid import uuid4
 
 import openai
@@ -11,11 +12,12 @@ import pytest
 
 from lockstitch.activities.code_sessions import CodeSessions
 from lockstitch.assistants.ingestion.documents import DocumentParser
-from lockstitch.assistants.ingestion.parsing import MAX_BYTES, TextParser
+from lockstitch.assistants.ingestion.parsing import DOCUMENT_SUFFIXES, MAX_BYTES, TextParser
 from lockstitch.assistants.model.script import ScriptedModel
 from lockstitch.config import Config
 from lockstitch.sandbox.port import Limits
 from lockstitch.sandbox.sandboxes import sandbox_of
+from lockstitch.tests.written_compounds import doc, msg, ppt, xls
 from lockstitch.tests.written_documents import (
     SENTENCE,
     docx,
@@ -147,17 +149,21 @@ async def answer_to(sdk, run):
 
 KINDS = {
     "a.csv": f"said,by\n{SENTENCE},us\n".encode(),
+    "a.doc": doc(),
     "a.docx": docx(),
     "a.eml": f"Subject: Refunds\n\n{SENTENCE}\n".encode(),
     "a.epub": epub(),
     "a.html": f"<h1>Refunds</h1><p>{SENTENCE}".encode(),
     "a.ipynb": ipynb(),
     "a.json": f'{{"said": "{SENTENCE}"}}'.encode(),
+    "a.msg": msg(),
     "a.ods": ods(),
     "a.odt": odt(),
     "a.pdf": pdf(),
+    "a.ppt": ppt(),
     "a.pptx": pptx(),
     "a.rtf": rb"{\rtf1\ansi A refund is paid \b within\b0  fourteen days.}",
+    "a.xls": xls(),
     "a.xlsx": xlsx_of(megabytes=0),
     "latin.txt": f"Grüße. {SENTENCE}".encode("latin-1"),
     "windows.txt": f"“Grüße.” {SENTENCE}".encode("cp1252"),
@@ -172,6 +178,7 @@ async def test_every_kind_of_file_and_encoding_is_read(sdk, store, ingest):
     assert {name: (file.status, file.last_error) for name, file in added.items()} == dict.fromkeys(
         KINDS, ("completed", None)
     )
+    assert {PurePath(name).suffix for name in KINDS} >= DOCUMENT_SUFFIXES
     for name, file in added.items():
         page = await sdk.vector_stores.files.content(file.id, vector_store_id=store.id)
         text = " ".join("".join(part.text for part in page.data).split())
@@ -204,6 +211,7 @@ BROKEN = {
     "page.txt": (pdf(), "The file is a PDF whose name does not end in .pdf; name it so."),
     "office.txt": (docx(), NOT_TEXT),
     "utf-16.txt": (SENTENCE.encode("utf-16-le"), NOT_TEXT),
+    "unclosed.html": (b"<a " * 200_000, NO_TEXT),
     "empty.txt": (b"", NO_TEXT),
     "white.txt": (b" \r\n\t\n", NO_TEXT),
     "empty.pdf": (b"", "The file is empty."),
@@ -231,8 +239,8 @@ async def test_every_broken_file_fails_with_a_reason_and_none_is_in_the_way_of_a
 async def test_bombs_go_off_in_the_sandbox_alone(sdk, store, ingest):
     too_much = "The file takes more than may be used to read it"
     bombs = {
-        "bomb.docx": (docx(megabytes=2048), f"{NOT_AS_NAMED}DOCX parsing failed: Security limit exceeded"),
-        "bomb.xlsx": (xlsx_of(megabytes=2048), too_much),
+        "bomb.docx": (docx(megabytes=1024), f"{NOT_AS_NAMED}DOCX parsing failed: Security limit exceeded"),
+        "bomb.xlsx": (xlsx_of(megabytes=1200), too_much),
         "bomb.pdf": (pdf_of(megabytes=2048), too_much),
     }
     assert max(len(content) for content, _ in bombs.values()) < 10_000_000

@@ -9,7 +9,7 @@ from lockstitch.assistants.ingestion.documents import DocumentParser
 from lockstitch.assistants.ingestion.parsing import DOCUMENT_SUFFIXES, TextParser
 from lockstitch.errors import FileRefused, SandboxUnavailable
 from lockstitch.sandbox.sandboxes import sandbox_of
-from lockstitch.tests.written_documents import SENTENCE, docx, epub, ipynb, ods, odt, pdf, png, pptx, xlsx
+from lockstitch.tests.written_documents import SENTENCE, docx, pdf, png, xlsx
 
 
 @pytest.fixture(scope="module")
@@ -25,11 +25,6 @@ async def parser():
         ("a.pdf", pdf(), SENTENCE),
         ("a.docx", docx(), SENTENCE),
         ("A.XLSX", xlsx(), "January 1710"),
-        ("a.pptx", pptx(), SENTENCE),
-        ("a.odt", odt(), SENTENCE),
-        ("a.ods", ods(), SENTENCE),
-        ("a.epub", epub(), SENTENCE),
-        ("a.ipynb", ipynb(), SENTENCE),
         ("a.rtf", rb"{\rtf1\ansi A refund is paid \b within\b0  fourteen days.}", SENTENCE),
         ("a.eml", f"Subject: Refunds\n\n{SENTENCE}\n".encode(), SENTENCE),
         ("a.txt", SENTENCE.encode(), SENTENCE),

@@ -51,6 +51,15 @@ async def test_broken_html_is_read_as_far_as_it_goes(page, text):
     assert (await TextParser().parse("a.html", page)).startswith(text)
 
 
+@pytest.mark.parametrize("begun", ["<a ", "<a b='", "<!--", "<![CDATA[", "<?", "</a"])
+async def test_html_that_never_ends_what_it_begins_takes_no_longer_than_other_html(begun):
+    assert await TextParser().parse("a.html", b"before" + begun.encode() * 200_000) == "before"
+
+
+async def test_the_last_words_of_html_are_read_like_the_others():
+    assert await TextParser().parse("a.html", b"<p>AT&T &amp") == "AT&T &"
+
+
 @pytest.mark.parametrize(
     ("filename", "content", "code", "message"),
     [
