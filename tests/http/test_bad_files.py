@@ -254,16 +254,17 @@ async def test_bombs_go_off_in_the_sandbox_alone(sdk, store, ingest):
 
 
 async def test_a_file_that_is_deleted_while_it_is_read_leaves_nothing(sdk, store, parser):
+    """The next file of the batch is read when the one that was deleted is through."""
     name = f"held-{uuid4()}.docx"
-    file = await sdk.files.create(file=(name, docx()), purpose="assistants")
-    batch = await sdk.vector_stores.file_batches.create(store.id, file_ids=[file.id])
+    held = await sdk.files.create(file=(name, docx()), purpose="assistants")
+    after = await sdk.files.create(file=("after.txt", b"Apples."), purpose="assistants")
+    batch = await sdk.vector_stores.file_batches.create(store.id, file_ids=[held.id, after.id])
     await parser.begun[name].wait()
-    await sdk.files.delete(file.id)
+    await sdk.files.delete(held.id)
     parser.go[name].set()
-    after = await sdk.vector_stores.files.upload_and_poll(vector_store_id=store.id, file=("after.txt", b"Apples."))
-    done = await sdk.vector_stores.file_batches.retrieve(batch.id, vector_store_id=store.id)
+    done = await sdk.vector_stores.file_batches.poll(batch.id, vector_store_id=store.id, poll_interval_ms=50)
 
-    assert (after.status, done.status, done.file_counts.total) == ("completed", "completed", 0)
+    assert (done.status, done.file_counts.completed, done.file_counts.total) == ("completed", 1, 1)
     found = await sdk.vector_stores.search(store.id, query=f"{SENTENCE} apples")
     assert [result.filename for result in found.data] == ["after.txt"]
     assert [each.id async for each in sdk.vector_stores.files.list(store.id)] == [after.id]

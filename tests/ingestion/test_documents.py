@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import psutil
 import pytest
 
 from lockstitch.assistants.ingestion import documents
@@ -17,6 +18,11 @@ async def parser():
     sandbox = sandbox_of("sandlock")
     yield DocumentParser(sandbox, TextParser())
     await sandbox.aclose()
+
+
+def processes():
+    """The processes that this one has started, and theirs."""
+    return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
 @pytest.mark.parametrize(
@@ -62,12 +68,14 @@ async def test_a_zip_bomb_is_refused(parser):
 
 
 async def test_a_file_that_takes_too_much_memory_ends_its_session_and_the_next_is_read(parser, monkeypatch):
+    before = processes()
     monkeypatch.setattr(documents, "LIMITS", replace(documents.LIMITS, memory=160 * 1024 * 1024))
     with pytest.raises(FileRefused, match="takes more than may be used") as refused:
         await parser.parse("large.docx", docx(megabytes=90))
     monkeypatch.undo()
     assert refused.value.code == "invalid_file"
     assert await parser.parse("a.docx", docx()) == SENTENCE
+    assert processes() <= before
 
 
 async def test_more_text_than_a_file_may_have_is_not_taken_out(parser, monkeypatch):
