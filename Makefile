@@ -17,7 +17,7 @@ dev: $(VENV)/.ready ## Start Temporal, a worker and the HTTP server; Ctrl-C ends
 	$(BIN)/lockstitch dev
 
 # Most tests wait for other processes, so six of them share two cores well.
-test: $(VENV)/.ready ## Run the tests
+test: $(VENV)/.ready $(VENV)/.programs ## Run the tests
 	$(BIN)/pytest -n 6 --dist worksteal
 
 check: $(VENV)/.ready ## Lint, type-check and check who imports whom
@@ -57,7 +57,7 @@ histories: $(VENV)/.ready ## Record the workflow histories that the replay test 
 lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.txt
-	uv pip compile pyproject.toml --extra embedded --extra code-interpreter --extra file-search --group dev --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --extra embedded --extra code-interpreter --extra file-search --extra s3-storage --extra tracing --group dev --universal --python-version 3.11 \
 		--constraint requirements.txt \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-dev.txt
 
@@ -69,6 +69,10 @@ $(VENV)/.ready: requirements-dev.txt pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.programs: .ci/programs | $(VENV)/.ready
+	.ci/programs
 	touch $@
 
 $(FUZZER)/.ready:
