@@ -54,6 +54,9 @@ local-model: $(VENV)/.ready ## Install a small language model that needs no key,
 histories: $(VENV)/.ready ## Record the workflow histories that the replay test replays
 	$(BIN)/python -P tests/workflows/record_histories.py
 
+docs/settings.md: config.py settings_page.py $(VENV)/.ready ## Write the page about settings anew
+	$(BIN)/lockstitch config describe > $@
+
 lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.txt

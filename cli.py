@@ -10,9 +10,10 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
+from temporalio.service import RPCError
 
 from lockstitch import run_view, telemetry
-from lockstitch.commands import databases, escalations, importing, keys, projects, runs, sandboxes
+from lockstitch.commands import configuration, databases, escalations, importing, keys, projects, runs, sandboxes
 from lockstitch.commands.invocation import AsJson, carry_out, console, exit_by, settings, view, with_starter
 from lockstitch.errors import LockstitchError
 from lockstitch.starter.client import Starter
@@ -28,6 +29,7 @@ tools_app = typer.Typer(help="Look at the registered tools.", no_args_is_help=Tr
 app.add_typer(runs.app, name="runs")
 app.add_typer(escalations.app, name="escalations")
 app.add_typer(databases.app, name="db")
+app.add_typer(configuration.app, name="config")
 app.add_typer(keys.app, name="keys")
 app.add_typer(projects.app, name="projects")
 app.add_typer(sandboxes.app, name="sandbox")
@@ -44,6 +46,8 @@ def main() -> None:
         app()
     except LockstitchError as error:
         _give_up(str(error))
+    except RPCError as error:
+        _give_up(f"The Temporal server refused a request ({error.status.name}): {error.message}")
     except ValidationError as error:
         first = error.errors()[0]
         _give_up(f"{'.'.join(map(str, first['loc'])) or 'The request'}: {first['msg']}")

@@ -1,5 +1,7 @@
 """Every environment variable, read once at an entry point into one frozen object."""
 
+import difflib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -15,6 +17,7 @@ OPENAI_URL = "https://api.openai.com/v1"
 LogFormat = Literal["console", "json"]
 
 
+PREFIX = "LOCKSTITCH_"
 LARGEST_PORT = 65_535
 LARGEST_NUMBER = 1_000_000
 
@@ -266,13 +269,20 @@ class Config:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Config":
-        """Read the settings; an empty variable counts as not set. Raises `SettingsInvalid`."""
-        values = {
-            setting.name: _parse(setting.metadata, setting.default, text)
-            for setting in fields(cls)
-            if (text := environment.get(setting.metadata["variable"], "").strip())  # secrets end in line breaks
-        }
+        """Read the settings; an empty variable counts as not set. Raises `SettingsInvalid`.
+
+        A variable with our prefix that is no setting is refused too: a name that is spelled wrong would otherwise leave
+        a setting at its default, unnoticed.
+        """
+        values, problems = _read(environment)
+        if problems:
+            raise problems[0]
         return cls(**values)
+
+    @staticmethod
+    def problems_in(environment: Mapping[str, str]) -> list[SettingsInvalid]:
+        """Return what is wrong with the variables, all of it."""
+        return _read(environment)[1]
 
     @property
     def uses_offline_model(self) -> bool:
@@ -287,6 +297,39 @@ class Config:
         if any(self.openai_base_url.rstrip("/").removesuffix("/v1") == url for url in own):
             return True
         return not self.openai_api_key and self.openai_base_url == OPENAI_URL
+
+
+def _read(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[SettingsInvalid]]:
+    """Return the values that are set, and what is wrong with the others."""
+    values: dict[str, Any] = {}
+    problems = _unknown(environment)
+    for setting in fields(Config):
+        text = environment.get(setting.metadata["variable"], "").strip()  # secrets end in line breaks
+        try:
+            if text:
+                values[setting.name] = _parse(setting.metadata, setting.default, text)
+        except SettingsInvalid as problem:
+            problems.append(problem)
+    return values, problems
+
+
+_SERVICE_LINK = re.compile(r"_SERVICE_(HOST|PORT)(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_\w+)?$")
+
+
+def _unknown(environment: Mapping[str, str]) -> list[SettingsInvalid]:
+    known = [setting.metadata["variable"] for setting in fields(Config)]
+    problems = []
+    for variable in sorted(environment):
+        if not variable.startswith(PREFIX) or variable in known or not environment[variable].strip():
+            continue
+        if _SERVICE_LINK.search(variable):
+            said = "it comes from Kubernetes, which tells pods of their Services; set enableServiceLinks: false."
+        elif near := difflib.get_close_matches(variable, known, n=1, cutoff=0.8):
+            said = f"there is no such setting; did you mean {near[0]}?"
+        else:
+            said = "there is no such setting; `lockstitch config show` names those that there are."
+        problems.append(SettingsInvalid(variable, said))
+    return problems
 
 
 def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:

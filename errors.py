@@ -8,6 +8,7 @@
     |-- DevServerMissing         the Temporal dev server is not installed
     |-- ProcessFailed            a process that was started did not come up
     |-- TemporalUnreachable      no Temporal server answers at the address
+    |-- SearchAttributesMissing  a Temporal namespace in which runs could not be found again
     |-- StoreUnavailable         the database cannot be opened or written
     |-- ImportRefused            saved objects that cannot be imported
     |-- ModelScriptInvalid       a model script that cannot be read
@@ -102,6 +103,19 @@ class TemporalUnreachable(LockstitchError):
             "or set LOCKSTITCH_TEMPORAL_ADDRESS."
         )
         self.address = address
+
+
+class SearchAttributesMissing(LockstitchError):
+    """A Temporal namespace lacks search attributes, or has others of the same names; ``missing`` has their types."""
+
+    def __init__(self, namespace: str, missing: Mapping[str, str], reason: str) -> None:
+        options = " ".join(f"--name {name} --type {kind}" for name, kind in missing.items())
+        super().__init__(
+            f"The Temporal namespace {namespace!r} lacks search attributes of runs, and this process cannot add them "
+            f"({reason}); have it done by `temporal operator search-attribute create --namespace {namespace} {options}`"
+            ", or in Temporal Cloud in the namespace's settings."
+        )
+        self.missing = dict(missing)
 
 
 class StoreUnavailable(LockstitchError):

@@ -3,8 +3,6 @@
 from contextlib import suppress
 from datetime import timedelta
 
-from temporalio.api.enums.v1 import IndexedValueType
-from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSearchAttributesRequest
 from temporalio.client import (
     Client,
     Schedule,
@@ -19,7 +17,7 @@ from temporalio.client import (
 
 from lockstitch.activities.adoption import Sweep
 from lockstitch.activities.housekeeping import Chores
-from lockstitch.starter import contract
+from lockstitch.starter.search_attributes import ensure_search_attributes
 from lockstitch.workflows.adoption import AdoptionSweep
 from lockstitch.workflows.housekeeping import Housekeeping
 
@@ -31,23 +29,10 @@ CHORES_EVERY = timedelta(minutes=1)
 
 
 async def ensure_namespace(client: Client, task_queue: str) -> None:
-    """Register the search attributes and make the schedules that are missing."""
-    await _ensure_search_attributes(client)
+    """Register the search attributes and make the schedules that are missing; raises `SearchAttributesMissing`."""
+    await ensure_search_attributes(client)
     await _ensure_sweep(client, task_queue)
     await _ensure_housekeeping(client, task_queue)
-
-
-async def _ensure_search_attributes(client: Client) -> None:
-    """Register the search attributes of runs, where the namespace does not have them yet."""
-    service, namespace = client.operator_service, client.namespace
-    known = await service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
-    missing = {
-        key.name: IndexedValueType.ValueType(key.indexed_value_type)
-        for key in contract.SEARCH_ATTRIBUTES
-        if key.name not in known.custom_attributes
-    }
-    if missing:
-        await service.add_search_attributes(AddSearchAttributesRequest(namespace=namespace, search_attributes=missing))
 
 
 async def _ensure_sweep(client: Client, task_queue: str) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, Self
@@ -61,6 +61,7 @@ from lockstitch.starter.event_stream import read_events
 from lockstitch.starter.identifiers import id_for_key, new_id
 from lockstitch.starter.ingestion import EMBED_ANEW, INGEST_FILES, EmbedSlice, Ingestion
 from lockstitch.starter.payloads import data_converter
+from lockstitch.starter.search_attributes import ensure_search_attributes, missing_search_attributes
 
 MAX_ANSWER_BYTES = 512 * 1024
 """The most that the outputs of one `Starter.answer` may hold together; Temporal takes 2 MB in one message."""
@@ -133,6 +134,20 @@ class Starter:
     async def aclose(self) -> None:
         """Close the connections to the server; may be called twice."""
         await self._http.aclose()
+
+    async def prepare_namespace(self) -> None:
+        """Give the namespace the search attributes of runs, without which none can be started.
+
+        Raises `SettingsInvalid` where there is no such namespace, and `SearchAttributesMissing` where they cannot be
+        added from here.
+        """
+        with _temporal_errors(self._client, ""):
+            await ensure_search_attributes(self._client)
+
+    async def lacks(self) -> Collection[str]:
+        """Return the search attributes that the namespace still has to get; raises as `prepare_namespace` does."""
+        with _temporal_errors(self._client, ""):
+            return list(await missing_search_attributes(self._client))
 
     def __repr__(self) -> str:
         return f"Starter(namespace={self._client.namespace!r}, task_queue={self._task_queue!r})"

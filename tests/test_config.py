@@ -82,7 +82,37 @@ def test_without_variables_every_setting_has_its_default():
 
 
 def test_variables_of_others_are_left_alone():
-    assert read(LOCKSTITCH_OF_THE_FUTURE="1", PATH="/bin") == Config()
+    assert read(OPENAI_ORGANIZATION="org", TEMPORAL_ADDRESS="t:7233", PATH="/bin", LOCKSTITCHED="1") == Config()
+
+
+@pytest.mark.parametrize(
+    ("variable", "hint"),
+    [
+        ("LOCKSTITCH_TEMPORAL_ADRESS", "did you mean LOCKSTITCH_TEMPORAL_ADDRESS?"),
+        ("LOCKSTITCH_SANDBOX_MEMORY", "did you mean LOCKSTITCH_SANDBOX_MEMORY_MIB?"),
+        ("LOCKSTITCH_OF_THE_FUTURE", "`lockstitch config show` names those that there are."),
+        ("LOCKSTITCH_SERVICE_HOST", "set enableServiceLinks: false."),
+        ("LOCKSTITCH_PORT_8700_TCP_ADDR", "set enableServiceLinks: false."),
+    ],
+)
+def test_a_variable_with_our_prefix_that_is_no_setting_is_refused_with_a_hint(variable, hint):
+    with pytest.raises(SettingsInvalid) as refused:
+        read(**{variable: "1"})
+
+    assert str(refused.value).startswith(f"{variable}: ")
+    assert str(refused.value).endswith(hint)
+
+
+def test_an_unknown_variable_that_is_empty_counts_as_not_set():
+    assert read(LOCKSTITCH_OF_THE_FUTURE=" ") == Config()
+
+
+def test_everything_that_is_wrong_is_found_at_once():
+    problems = Config.problems_in(
+        {"LOCKSTITCH_PORT": "http", "LOCKSTITCH_HOTS": "x", "LOCKSTITCH_MODEL": "gpt", "LOCKSTITCH_TASK_QUEUE": "runs"}
+    )
+
+    assert [problem.variable for problem in problems] == ["LOCKSTITCH_HOTS", "LOCKSTITCH_PORT", "LOCKSTITCH_MODEL"]
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,7 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
                 config.temporal_address, namespace=config.temporal_namespace, task_queue=config.task_queue
             )
         )
+        await starter.prepare_namespace()
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
         streams = OpenStreams(most=config.max_streams, most_per_key=config.max_streams_per_key)
         semantics = await stack.enter_async_context(_semantics(config, database))
