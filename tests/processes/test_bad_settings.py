@@ -3,18 +3,21 @@
 import asyncio
 import json
 import os
-import sqlite3
 import sys
 from uuid import uuid4
 
 import pytest
+import sqlalchemy
 from google.protobuf.duration_pb2 import Duration
 from temporalio.api.enums.v1 import IndexedValueType
 from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest
 from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 
+from lockstitch.assistants.store.database import Database
+
 PROCESSES = ("worker", "serve")
+SET_VERSION = sqlalchemy.text("UPDATE alembic_version SET version_num = :version")
 
 
 async def ended(*words: str, **environment: str) -> tuple[int, str, str]:
@@ -62,9 +65,8 @@ async def namespace_with(client: Client, **attributes: IndexedValueType.ValueTyp
     return name
 
 
-@pytest.mark.parametrize("process", PROCESSES)
-async def test_a_variable_that_is_no_setting(process, sound):
-    said = await refused(process, **sound, LOCKSTITCH_TASK_QUEU="runs")
+async def test_a_variable_that_is_no_setting(sound):
+    said = await refused("serve", **sound, LOCKSTITCH_TASK_QUEU="runs")
 
     assert said == "lockstitch: LOCKSTITCH_TASK_QUEU: there is no such setting; did you mean LOCKSTITCH_TASK_QUEUE?"
 
@@ -93,21 +95,19 @@ async def test_a_search_attribute_that_cannot_be_had(process, sound, temporal):
     assert f"search-attribute create --namespace {taken} --name LockstitchStatus --type Keyword" in said
 
 
-@pytest.mark.parametrize("process", PROCESSES)
 @pytest.mark.parametrize(
-    ("version", "auto_upgrade", "hint"),
+    ("process", "version", "auto_upgrade", "hint"),
     [
-        (None, "false", "it has no tables, and this release needs version"),
-        ("0007", "false", "its tables are of version 0007, and this release needs version"),
-        ("9999", "true", "a newer release has upgraded it to version 9999"),
+        ("worker", None, "false", "it has no tables, and this release needs version"),
+        ("worker", "0007", "false", "its tables are of version 0007, and this release needs version"),
+        ("serve", "0007", "false", "its tables are of version 0007, and this release needs version"),
+        ("serve", "9999", "true", "a newer release has upgraded it to version 9999"),
     ],
 )
-async def test_a_database_that_is_behind_the_code_or_before_it(process, version, auto_upgrade, hint, sound, tmp_path):
+async def test_a_database_that_is_behind_the_code_or_before_it(process, version, auto_upgrade, hint, sound):
     if version is not None:
-        assert (await ended("db", "upgrade", **sound))[0] == 0
-        with sqlite3.connect(tmp_path / "lockstitch.db") as database:
-            database.execute("UPDATE alembic_version SET version_num = ?", (version,))
-        database.close()
+        async with Database(sound["LOCKSTITCH_DATABASE_URL"]) as database:
+            await database.write(lambda connection: connection.execute(SET_VERSION, {"version": version}))
     said = await refused(process, **sound, LOCKSTITCH_DATABASE_AUTO_UPGRADE=auto_upgrade)
 
     assert hint in said
