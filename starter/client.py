@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import httpx2
@@ -239,8 +239,10 @@ class Starter:
             return [await _snapshot(execution) async for execution in found]
 
     async def count(self, status: RunStatus) -> int:
-        """Return how many runs have a status, in the whole namespace."""
+        """Return how many runs have a status, in the whole namespace; one that was terminated is not open any more."""
         query = f"{_IS_A_RUN} AND LockstitchStatus = '{status}'"
+        if status in OPEN_STATUSES:
+            query += " AND ExecutionStatus = 'Running'"
         with _temporal_errors(self._client, ""):
             return (await self._client.count_workflows(query)).count
 
@@ -443,6 +445,7 @@ def _check_answer(run_id: str, outputs: Sequence[ToolOutput], pending: set[str])
 
 
 def _search_attributes(request: ThreadRunRequest, run_id: str) -> TypedSearchAttributes:
+    now = datetime.now(UTC)
     return TypedSearchAttributes(
         [
             SearchAttributePair(contract.STATUS, "queued"),
@@ -451,8 +454,17 @@ def _search_attributes(request: ThreadRunRequest, run_id: str) -> TypedSearchAtt
             SearchAttributePair(contract.BACKEND, request.backend),
             SearchAttributePair(contract.TENANT, request.tenant),
             SearchAttributePair(contract.NEEDS_ATTENTION, False),
+            SearchAttributePair(contract.STATUS_SINCE, now),
+            SearchAttributePair(contract.DEADLINE, _deadline(now, request.policy)),
         ]
     )
+
+
+def _deadline(now: datetime, policy: RunPolicy) -> datetime:
+    try:
+        return now + policy.deadline
+    except OverflowError:  # of a run that may take for ever
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _summary(request: ThreadRunRequest) -> str:
