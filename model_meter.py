@@ -9,7 +9,7 @@ from lockstitch.vanishing_gauges import GaugeName, VanishingGauges
 MOST_MODELS = 50
 """So many models are told apart, beside those that have a price of their own: any client may name another."""
 
-BUDGET = "lockstitch_budget_dollars_per_day"
+BUDGET = GaugeName("lockstitch_budget_dollars_per_day", "How many dollars models may cost in a day.")
 
 
 class ModelMeter:
@@ -25,7 +25,7 @@ class ModelMeter:
             "lockstitch_unpriced_tokens", "Tokens of models that have no price, where any has one.", ["model"],
             registry=registry,
         )  # fmt: skip
-        self._budget = VanishingGauges([GaugeName(BUDGET, "How many dollars models may cost in a day.")])
+        self._budget = VanishingGauges([BUDGET])
         registry.register(self._budget)
         self.set_up(ModelPrices(), 0)
 

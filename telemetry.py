@@ -14,11 +14,12 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from temporalio.runtime import Runtime
 
-from lockstitch import sdk_metrics
+from lockstitch import fleet_gauges, sdk_metrics
 from lockstitch.metric_buckets import CALL_SECONDS, FAST_SECONDS
 from lockstitch.model_meter import ModelMeter
 from lockstitch.request_meter import RequestMeter
 from lockstitch.tenant_classes import TenantClasses
+from lockstitch.vanishing_gauges import VanishingGauges
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("lockstitch")
 
@@ -81,10 +82,12 @@ UPSTREAM_REQUESTS = Counter(
     ["backend", "operation", "code"],
     registry=registry,
 )
-OPEN_RUNS = Gauge(
-    "lockstitch_open_runs",
-    "Runs that have not ended, by status, in the whole namespace, as the Temporal server counts them.",
-    ["status"],
+FLEET = VanishingGauges(fleet_gauges.ALL)
+registry.register(FLEET)
+FLEET_READINGS = Counter(
+    "lockstitch_fleet_readings",
+    "Readings of the gauges that concern the whole fleet, by how they ended.",
+    ["reading", "outcome"],
     registry=registry,
 )
 HTTP_REQUESTS = RequestMeter(FAST_SECONDS)

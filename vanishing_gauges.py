@@ -19,29 +19,28 @@ class VanishingGauges(Collector):
     """The values of several gauges, each set as a whole and taken away as a whole."""
 
     def __init__(self, gauges: Sequence[GaugeName]) -> None:
-        self._gauges = {gauge.name: gauge for gauge in gauges}
-        self._values: dict[str, dict[tuple[str, ...], float]] = {}
+        self._gauges = tuple(gauges)
+        self._values: dict[GaugeName, dict[tuple[str, ...], float]] = {}
 
     def __repr__(self) -> str:
-        return f"VanishingGauges(shown={sorted(self._values)})"
+        return f"VanishingGauges(shown={sorted(gauge.name for gauge in self._values)})"
 
-    def show(self, name: str, values: Mapping[tuple[str, ...], float] | float) -> None:
+    def show(self, gauge: GaugeName, values: Mapping[tuple[str, ...], float] | float) -> None:
         """Set a gauge: one value, or one for each combination of its labels."""
-        labels = self._gauges[name].labels
         given: dict[tuple[str, ...], float] = dict(values) if isinstance(values, Mapping) else {(): values}
-        if wrong := [row for row in given if len(row) != len(labels)]:
-            raise ValueError(f"{name} has the labels {labels}, so {wrong[0]} cannot be shown.")
-        self._values[name] = given
+        if wrong := [row for row in given if len(row) != len(gauge.labels)]:
+            raise ValueError(f"{gauge.name} has the labels {gauge.labels}, so {wrong[0]} cannot be shown.")
+        self._values[gauge] = given
 
-    def hide(self, *names: str) -> None:
+    def hide(self, *gauges: GaugeName) -> None:
         """Take gauges away until they are set again."""
-        for name in names:
-            self._values.pop(name, None)
+        for gauge in gauges:
+            self._values.pop(gauge, None)
 
     def collect(self) -> Iterator[Metric]:
         """Yield every gauge; one that is not known has no samples."""
-        for gauge in self._gauges.values():
+        for gauge in self._gauges:
             family = GaugeMetricFamily(gauge.name, gauge.description, labels=gauge.labels)
-            for row, value in dict(self._values.get(gauge.name, {})).items():
+            for row, value in dict(self._values.get(gauge, {})).items():
                 family.add_metric(row, value)
             yield family

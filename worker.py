@@ -27,11 +27,11 @@ from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
+from lockstitch.assistants.fleet_reader import FleetReader
 from lockstitch.assistants.ingestion.documents import DocumentParser
 from lockstitch.assistants.ingestion.parsing import FileParser, TextParser
 from lockstitch.assistants.model import local_server
 from lockstitch.assistants.model.turn import Model
-from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.search.query import Search
 from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store.database import Database
@@ -97,7 +97,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         await ensure_namespace(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
-        await stack.enter_async_context(counting_open_runs(starter))
+        await stack.enter_async_context(FleetReader(starter, database))
         started = asyncio.Event()
         checks = {
             "temporal": lambda: starter.count("queued"),

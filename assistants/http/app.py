@@ -14,6 +14,7 @@ from temporalio.runtime import Runtime
 from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
+from lockstitch.assistants.fleet_reader import FleetReader
 from lockstitch.assistants.http.api import Api
 from lockstitch.assistants.http.assistants import Assistants
 from lockstitch.assistants.http.decisions import Decisions
@@ -33,7 +34,6 @@ from lockstitch.assistants.http.threads import Threads
 from lockstitch.assistants.http.vector_store_batches import VectorStoreBatches
 from lockstitch.assistants.http.vector_store_files import VectorStoreFiles
 from lockstitch.assistants.http.vector_stores import VectorStores
-from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.search.query import Search
 from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store import keys
@@ -190,7 +190,7 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
         telemetry.tell_build(version("lockstitch"), "", "server")
         services = await stack.enter_async_context(open_services(config, telemetry.buffering_runtime()))
         keyring = await _keyring(config, services.database)
-        await stack.enter_async_context(counting_open_runs(services.starter))
+        await stack.enter_async_context(FleetReader(services.starter, services.database))
         app = build_app(services, keyring, patience=config.request_timeout)
         await stack.enter_async_context(serving(app, listener, guarded_protocol(config.request_timeout)))
         stack.callback(services.feed.dismiss)
