@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from lockstitch import run_view, telemetry
-from lockstitch.commands import databases, escalations, importing, keys, projects, runs, sandboxes
+from lockstitch.commands import databases, escalations, importing, keys, projects, purging, runs, sandboxes
 from lockstitch.commands.invocation import AsJson, carry_out, console, exit_by, settings, view, with_starter
 from lockstitch.errors import LockstitchError
 from lockstitch.starter.client import Starter
@@ -31,6 +31,7 @@ app.add_typer(databases.app, name="db")
 app.add_typer(keys.app, name="keys")
 app.add_typer(projects.app, name="projects")
 app.add_typer(sandboxes.app, name="sandbox")
+app.add_typer(purging.app, name="purge")
 app.add_typer(tools_app, name="tools")
 app.command("import")(importing.import_objects)
 
