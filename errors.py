@@ -40,6 +40,7 @@
     |-- FileRefused              a file of a vector store that cannot be read or has no text
     |-- EmbedderMissing          what turns text into vectors is not installed
     |-- EmbedderUnavailable      what turns text into vectors did not answer
+    |-- TracingMissing           what sends traces is not installed
     |-- PgvectorMissing          a PostgreSQL without the extension that compares vectors
     |-- WebhookError
     |   |-- WebhookTargetRefused       an address to which nothing is delivered
@@ -390,6 +391,16 @@ class EmbedderUnavailable(LockstitchError):
         super().__init__(f"The embeddings endpoint did not turn text into vectors ({embedder}): {cause}")
         self.embedder = embedder
         self.cause = cause
+
+
+class TracingMissing(LockstitchError):
+    """Traces are wanted, and what sends them is not installed."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"Traces cannot be sent: {problem}; install what sends them with pip install 'lockstitch[tracing]', or "
+            "unset OTEL_EXPORTER_OTLP_ENDPOINT."
+        )
 
 
 class PgvectorMissing(LockstitchError):

@@ -30,6 +30,7 @@ from temporalio.runtime import (
 )
 
 from lockstitch.request_meter import RequestMeter
+from lockstitch.tracing import with_trace_id
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("lockstitch")
 
@@ -119,6 +120,7 @@ def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        with_trace_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
