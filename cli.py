@@ -13,7 +13,17 @@ from pydantic import ValidationError
 from temporalio.service import RPCError
 
 from lockstitch import run_view, telemetry
-from lockstitch.commands import configuration, databases, escalations, importing, keys, projects, runs, sandboxes
+from lockstitch.commands import (
+    configuration,
+    databases,
+    escalations,
+    importing,
+    keys,
+    projects,
+    purging,
+    runs,
+    sandboxes,
+)
 from lockstitch.commands.invocation import AsJson, carry_out, console, exit_by, settings, view, with_starter
 from lockstitch.errors import LockstitchError
 from lockstitch.starter.client import Starter
@@ -33,6 +43,7 @@ app.add_typer(configuration.app, name="config")
 app.add_typer(keys.app, name="keys")
 app.add_typer(projects.app, name="projects")
 app.add_typer(sandboxes.app, name="sandbox")
+app.add_typer(purging.app, name="purge")
 app.add_typer(tools_app, name="tools")
 app.command("import")(importing.import_objects)
 

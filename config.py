@@ -1,6 +1,7 @@
 """Every environment variable, read once at an entry point into one frozen object."""
 
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -10,6 +11,7 @@ from typing import Any, Literal
 from lockstitch.errors import SettingsInvalid
 from lockstitch.model_prices import ModelPrices
 from lockstitch.tenant_classes import TenantClasses
+from lockstitch.tracing import TraceSettings
 
 ModelChoice = Literal["auto", "openai", "offline", "local"]
 ModelApi = Literal["auto", "responses", "chat"]
@@ -275,6 +277,31 @@ class Config:
         "",
         "Where people reach the HTTP server, for decision links; LOCKSTITCH_SERVER_URL where it is empty.",
     )
+    deliveries_kept_days: int = _setting(
+        "LOCKSTITCH_DELIVERIES_KEPT_DAYS",
+        30,
+        "How many days back the log of webhook deliveries goes.",
+        numbers=(1, 36_500),
+    )
+    otel_endpoint: str = _setting(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "",
+        "The OpenTelemetry collector that traces are sent to, over OTLP/HTTP: its URL without /v1/traces. Empty: there "
+        "are no traces.",
+    )
+    otel_headers: tuple[str, ...] = _secret(
+        "OTEL_EXPORTER_OTLP_HEADERS",
+        "Headers for that collector, such as its key: name=value, separated by commas.",
+        (),
+    )
+    otel_service_name: str = _setting("OTEL_SERVICE_NAME", "lockstitch", "What this process is called in traces.")
+    otel_sampler_arg: float = _setting(
+        "OTEL_TRACES_SAMPLER_ARG",
+        1.0,
+        "Which part of the traces that begin here is kept, between 0 and 1; one that a caller began is kept where the "
+        "caller keeps it.",
+        numbers=(0, 1),
+    )
     log_format: LogFormat = _setting("LOCKSTITCH_LOG_FORMAT", "console", "How log lines look.", ("console", "json"))
     log_level: str = _setting(
         "LOCKSTITCH_LOG_LEVEL", "info", "What is logged.", ("debug", "info", "warning", "error", "critical")
@@ -307,6 +334,11 @@ class Config:
     def problems_in(environment: Mapping[str, str]) -> list[SettingsInvalid]:
         """Return what is wrong with the variables, all of it."""
         return _read(environment)[1]
+
+    @property
+    def traces(self) -> TraceSettings:
+        """Where traces go."""
+        return TraceSettings(self.otel_endpoint, self.otel_headers, self.otel_service_name, self.otel_sampler_arg)
 
     @property
     def uses_offline_model(self) -> bool:
@@ -367,6 +399,8 @@ def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:
     _check_choice(variable, choices, text)
     if isinstance(default, bool):
         return text == "true"
+    if isinstance(default, float):
+        return _fraction(metadata, text)
     if isinstance(default, int | timedelta):
         number = _number(metadata, text)
         return timedelta(seconds=number) if isinstance(default, timedelta) else number
@@ -385,6 +419,17 @@ def _check_parts(metadata: Mapping[str, Any], parts: Sequence[str]) -> None:
 def _check_choice(variable: str, choices: tuple[str, ...], text: str) -> None:
     if choices and text not in choices:
         raise SettingsInvalid(variable, f"{text!r} is not one of {', '.join(choices)}.")
+
+
+def _fraction(metadata: Mapping[str, Any], text: str) -> float:
+    least, most = metadata["numbers"]
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number <= most:
+        raise SettingsInvalid(metadata["variable"], f"{text!r} is no number between {least} and {most}.")
+    return number
 
 
 def _number(metadata: Mapping[str, Any], text: str) -> int:

@@ -34,10 +34,14 @@
     |-- KeysMissing              others could reach the server, and there is no key to ask for
     |-- KeyNotFound              no key has this id
     |-- ProjectNotFound          no project has this name
+    |-- ThreadBusy               a thread cannot be purged, for runs are open on it
+    |-- ConfirmationMissing      what cannot be undone was not confirmed, and nobody can be asked
+    |-- TemporalKeeps            the Temporal server has not deleted or ended everything yet
     |-- WriterFenced             a newer attempt has taken over this run's event log
     |-- FileRefused              a file of a vector store that cannot be read or has no text
     |-- EmbedderMissing          what turns text into vectors is not installed
     |-- EmbedderUnavailable      what turns text into vectors did not answer
+    |-- TracingMissing           what sends traces is not installed
     |-- PgvectorMissing          a PostgreSQL without the extension that compares vectors
     |-- WebhookError
     |   |-- WebhookTargetRefused       an address to which nothing is delivered
@@ -341,6 +345,32 @@ class ProjectNotFound(LockstitchError):
         self.project = project
 
 
+class ThreadBusy(LockstitchError):
+    """A thread cannot be purged: runs are open on it, or one has begun meanwhile."""
+
+    def __init__(self, thread_id: str, run_ids: Collection[str]) -> None:
+        super().__init__(
+            f"Thread {thread_id} has open runs: {', '.join(sorted(run_ids))}; wait for their end, or cancel them with "
+            "--cancel-open."
+        )
+        self.thread_id = thread_id
+        self.run_ids = frozenset(run_ids)
+
+
+class ConfirmationMissing(LockstitchError):
+    """What is asked for cannot be undone, and there is no terminal to ask on; give --yes."""
+
+    def __init__(self) -> None:
+        super().__init__("What is asked for cannot be undone, and there is no terminal to ask on; give --yes.")
+
+
+class TemporalKeeps(LockstitchError):
+    """The Temporal server has not ended or deleted everything in the time that it was given."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"The Temporal server is not through: {problem}. Purge the thread again to finish.")
+
+
 class WriterFenced(LockstitchError):
     """A newer attempt has taken over the run's event log, or the end of the run; this one must stop writing."""
 
@@ -375,6 +405,16 @@ class EmbedderUnavailable(LockstitchError):
         super().__init__(f"The embeddings endpoint did not turn text into vectors ({embedder}): {cause}")
         self.embedder = embedder
         self.cause = cause
+
+
+class TracingMissing(LockstitchError):
+    """Traces are wanted, and what sends them is not installed."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"Traces cannot be sent: {problem}; install what sends them with pip install 'lockstitch[tracing]', or "
+            "unset OTEL_EXPORTER_OTLP_ENDPOINT."
+        )
 
 
 class PgvectorMissing(LockstitchError):

@@ -21,6 +21,7 @@ from lockstitch.metric_buckets import CALL_SECONDS, FAST_SECONDS
 from lockstitch.model_meter import ModelMeter
 from lockstitch.request_meter import RequestMeter
 from lockstitch.tenant_classes import TenantClasses
+from lockstitch.tracing import with_trace_id
 from lockstitch.vanishing_gauges import VanishingGauges
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("lockstitch")
@@ -220,6 +221,7 @@ def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        with_trace_id,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -25,6 +25,7 @@ import json
 import operator
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import metadata
@@ -34,6 +35,7 @@ import structlog
 from pydantic import ValidationError
 from structlog.typing import FilteringBoundLogger
 
+from lockstitch import tracing
 from lockstitch.errors import (
     HandlerMissing,
     ToolError,
@@ -104,6 +106,10 @@ class ToolContext:
     def remaining(self) -> timedelta:
         """How much time this attempt has left; zero when it has none."""
         return max(self.deadline - datetime.now(UTC), _ZERO)
+
+    def span(self, name: str, **attributes: str | int | float | bool) -> AbstractContextManager[tracing.Span]:
+        """Make a span of the call's trace for the body of a ``with``; without traces it does nothing."""
+        return tracing.span(name, attributes)
 
     @classmethod
     def for_test(cls, **overrides: Any) -> Self:

@@ -12,7 +12,7 @@ from uuid import uuid4
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
-from lockstitch import telemetry
+from lockstitch import telemetry, tracing
 from lockstitch.activities.adoption import AdoptionActivities, StrandedRuns
 from lockstitch.activities.backends.base import Backend
 from lockstitch.activities.backends.local import LocalBackend
@@ -87,6 +87,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
     )
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
+        stack.enter_context(tracing.exporting(config.traces, "worker"))
         database = await stack.enter_async_context(_database(config))
         model = await stack.enter_async_context(open_model(config))
         semantics = await stack.enter_async_context(_semantics(config, database))
@@ -189,7 +190,9 @@ def _run_workers(
         *SearchActivities(database, Search(semantics)).activities(),
         NotificationActivities(database, _webhook(config), _decision_links(config)).deliver_notification,
         AdoptionActivities(database, starter, elsewhere, config.adopt_threads).adopt_stranded_runs,
-        HousekeepingActivities(database, starter, embedder).do_chores,
+        HousekeepingActivities(
+            database, starter, embedder, deliveries_kept=timedelta(days=config.deliveries_kept_days)
+        ).do_chores,
         *calls,
     ]
     workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, EmbedAnew, Housekeeping]

@@ -1,4 +1,4 @@
-"""Remove files and vector stores that have expired, and go on with ingestions that were left behind."""
+"""Remove what has expired or is too old, and go on with ingestions that were left behind."""
 
 import time
 from datetime import timedelta
@@ -8,12 +8,14 @@ from temporalio import activity
 
 from lockstitch import telemetry
 from lockstitch.activities.heartbeats import heartbeats
-from lockstitch.assistants.store import files, vector_store_files, vector_stores
+from lockstitch.assistants.store import files, vector_store_files, vector_stores, webhook_deliveries
 from lockstitch.assistants.store.database import Database
 from lockstitch.starter.client import Starter
 
 AT_ONCE = 20
 """So much is removed in one transaction: nobody else writes meanwhile where writers take turns."""
+
+DELIVERIES_AT_ONCE = 1000
 
 STRANDED_LIMIT = 500
 
@@ -31,13 +33,24 @@ class ChoresDone(BaseModel):
     files_removed: int = 0
     vector_stores_emptied: int = 0
     ingestions_started: int = 0
+    deliveries_removed: int = 0
     embeds_anew: bool = False
 
 
 class HousekeepingActivities:
-    """Does what no request asks for; ``embedder`` is the name of the one whose vectors files should have."""
+    """Does what no request asks for; ``embedder`` is the name of the one whose vectors files should have.
 
-    def __init__(self, database: Database, starter: Starter, embedder: str | None = None) -> None:
+    The delivery log of webhooks goes back as far as ``deliveries_kept``; ``None``: for ever.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        starter: Starter,
+        embedder: str | None = None,
+        deliveries_kept: timedelta | None = None,
+    ) -> None:
+        self._deliveries_kept = deliveries_kept
         self._database = database
         self._starter = starter
         self._embedder = embedder
@@ -51,6 +64,8 @@ class HousekeepingActivities:
                 done.files_removed += removed
             while emptied := await self._empty_stores(now):
                 done.vector_stores_emptied += emptied
+            while removed := await self._remove_deliveries(now):
+                done.deliveries_removed += removed
             done.ingestions_started = await self._start_stranded(now - int(chores.stranded_after.total_seconds()))
             done.embeds_anew = await self._embed_anew()
         if done != ChoresDone():
@@ -63,6 +78,15 @@ class HousekeepingActivities:
     async def _empty_stores(self, now: int) -> int:
         return await self._database.write(
             lambda connection: vector_stores.remove_expired(connection, now, AT_ONCE), long=True
+        )
+
+    async def _remove_deliveries(self, now: int) -> int:
+        kept = self._deliveries_kept
+        if kept is None:
+            return 0
+        before = now - int(kept.total_seconds())
+        return await self._database.write(
+            lambda connection: webhook_deliveries.remove_old(connection, before, DELIVERIES_AT_ONCE), long=True
         )
 
     async def _start_stranded(self, before: int) -> int:

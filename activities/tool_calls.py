@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from lockstitch import telemetry
+from lockstitch import telemetry, tracing
 from lockstitch.activities.heartbeats import heartbeats
 from lockstitch.activities.messages import OUTCOME_UNKNOWN, CallTool, ToolCallDone
 from lockstitch.assistants.store import tool_calls
@@ -102,7 +102,8 @@ class ToolActivities:
         limit = asyncio.timeout(tool.policy.timeout.total_seconds())
         try:
             async with limit:
-                return await function(row["arguments"], context)
+                with tracing.span(f"execute_tool {tool.name}", _told_of_call(call, tool, row)):
+                    return await function(row["arguments"], context)
         except TimeoutError as error:
             if not limit.expired():
                 raise
@@ -163,6 +164,19 @@ def _record(
     row = settled or tool_calls.get(connection, run_id, call_id)
     assert row is not None  # noqa: S101 - its attempt was counted, and calls are never deleted
     return row
+
+
+def _told_of_call(call: CallTool, tool: Tool, row: Row) -> dict[str, tracing.Value]:
+    """Return what a span says of a call, in the names of OpenTelemetry's conventions for generative AI."""
+    return {
+        "gen_ai.operation.name": "execute_tool",
+        "gen_ai.tool.name": tool.name,
+        "gen_ai.tool.call.id": call.call_id,
+        "gen_ai.tool.type": "function",
+        "lockstitch.run.id": call.run.run_id,
+        "lockstitch.thread.id": call.run.thread_id,
+        "lockstitch.attempt": row["attempts"],
+    }
 
 
 def done(row: Row) -> ToolCallDone:

@@ -28,6 +28,7 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
+from lockstitch import tracing
 from lockstitch.errors import (
     AnswerRefused,
     DecisionRefused,
@@ -427,7 +428,13 @@ class Starter:
 async def connect_temporal(address: str, namespace: str, runtime: Runtime | None = None) -> Client:
     """Connect to a Temporal server as the starter and the worker do; raises `TemporalUnreachable`."""
     try:
-        return await Client.connect(address, namespace=namespace, data_converter=data_converter, runtime=runtime)
+        return await Client.connect(
+            address,
+            namespace=namespace,
+            data_converter=data_converter,
+            runtime=runtime,
+            plugins=tracing.temporal_plugins(),
+        )
     except (RuntimeError, ValueError) as error:  # what the SDK raises when it cannot connect, or for no address
         raise TemporalUnreachable(address, _reason(str(error))) from error
 

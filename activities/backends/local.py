@@ -14,7 +14,7 @@ from lockstitch.activities.backends.conversation import read_turn
 from lockstitch.activities.backends.inline_text import clip
 from lockstitch.activities.backends.local_turn import TurnWriter
 from lockstitch.activities.backends.made_so_far import MadeSoFar, read_made
-from lockstitch.activities.backends.metered import metered_turn
+from lockstitch.activities.backends.traced import traced_turn
 from lockstitch.activities.backends.truncation import fit, prompt_tokens, surely_fits
 from lockstitch.activities.messages import CallFailure, RequestedCall, RunRef, RunStop
 from lockstitch.assistants import objects, refusals
@@ -92,7 +92,7 @@ class LocalBackend:
         if request.max_completion_tokens == 0 or not fits:
             yield writer.out_of_tokens
             return
-        async with aclosing(metered_turn(self._model, request, self.name, attempt)) as events:
+        async with aclosing(traced_turn(self._model, request, self.name, attempt)) as events:
             async for event in events:
                 for progress in writer.write(event):
                     yield progress

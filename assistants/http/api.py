@@ -48,6 +48,10 @@ class Api:
     def __repr__(self) -> str:
         return f"Api({len(self.operations)} operations)"
 
+    def route_of(self, scope: Scope) -> str:
+        """Return the path of the request's operation as operations have it, without ids and tokens."""
+        return self._table.find(_without_prefix(scope["path"])).path
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         began = time.perf_counter()

@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from temporalio.runtime import Runtime
 
-from lockstitch import telemetry
+from lockstitch import telemetry, tracing
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
 from lockstitch.assistants.fleet_reader import FleetReader
@@ -25,6 +25,7 @@ from lockstitch.assistants.http.keyring import Keyring
 from lockstitch.assistants.http.messages import Messages
 from lockstitch.assistants.http.open_streams import OpenStreams
 from lockstitch.assistants.http.request_heads import guarded_protocol
+from lockstitch.assistants.http.request_spans import TracedApi
 from lockstitch.assistants.http.route_table import Operation
 from lockstitch.assistants.http.run_events import RunEvents
 from lockstitch.assistants.http.runs import Runs
@@ -189,11 +190,13 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         telemetry.tell_build(version("lockstitch"), "", "server")
+        stack.enter_context(tracing.exporting(config.traces, "server"))
         services = await stack.enter_async_context(open_services(config, telemetry.buffering_runtime()))
         keyring = await _keyring(config, services.database)
         await stack.enter_async_context(FleetReader(services.starter, services.database))
         app = build_app(services, keyring, patience=config.request_timeout)
-        await stack.enter_async_context(serving(app, listener, guarded_protocol(config.request_timeout)))
+        traced = TracedApi(app) if tracing.is_on() else app
+        await stack.enter_async_context(serving(traced, listener, guarded_protocol(config.request_timeout)))
         stack.callback(services.feed.dismiss)
         gc.freeze()
         telemetry.log.info("http_server_started", host=config.host, port=listener.getsockname()[1])

@@ -50,6 +50,10 @@ class Driver(Protocol):
         """Tell which runs have new events."""
         ...
 
+    async def rewrite(self) -> bool:
+        """Leave nothing in the files that was deleted, and tell whether that is so."""
+        ...
+
     def reason(self, error: Exception) -> str:
         """Return what was wrong, in one line."""
         ...
@@ -129,6 +133,18 @@ class Database:
         """
         try:
             return await self._driver.read(unit, one_query=one_query, long=long)
+        except self._driver.errors as error:
+            raise self._unavailable(error) from error
+
+    async def rewrite(self) -> bool:
+        """Leave nothing in the database's files that was deleted, and tell whether that is so.
+
+        A file of SQLite is written anew, and its log emptied: that takes as long as the file is large, and others
+        cannot write meanwhile; it is false where somebody was reading. PostgreSQL's files are its own business
+        (``autovacuum`` frees the space, and new rows overwrite it), so there it does nothing, and is false.
+        """
+        try:
+            return await self._driver.rewrite()
         except self._driver.errors as error:
             raise self._unavailable(error) from error
 

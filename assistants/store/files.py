@@ -83,7 +83,7 @@ def listed(connection: Connection, cursor: PageCursor, purpose: str | None = Non
 def delete(connection: Connection, file_id: str, *, project: str | None = None) -> None:
     """Delete the file and its content, and take it out of all vector stores and lists; raises `ApiError` (404)."""
     get(connection, file_id, project=project)
-    if not _delete(connection, file_id):
+    if not remove(connection, file_id):
         raise refusals.no_file(file_id)
 
 
@@ -92,11 +92,12 @@ def remove_expired(connection: Connection, now: int, limit: int) -> int:
     expired = select(files.c.id).where(files.c.expires_at <= now).order_by(files.c.expires_at).limit(limit)
     ids = list(connection.scalars(expired))
     for file_id in ids:
-        _delete(connection, file_id)
+        remove(connection, file_id)
     return len(ids)
 
 
-def _delete(connection: Connection, file_id: str) -> bool:
+def remove(connection: Connection, file_id: str) -> bool:
+    """Do what `delete` does and tell whether there was such a file."""
     for table in (assistants, threads):
         _take_out_of_lists(connection, table, file_id)
     return rows.remove(connection, files, id=file_id)

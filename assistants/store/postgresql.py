@@ -87,6 +87,10 @@ class PostgresqlDriver:
         _, arguments = self._engine.dialect.create_connect_args(self._url)
         return appends_by_listening({**arguments, **self._settings}, watched)
 
+    async def rewrite(self) -> bool:
+        """Do nothing: the server writes over what was deleted when it sees fit."""
+        return False
+
     def reason(self, error: Exception) -> str:
         """Return what was wrong, in one line."""
         said = str(getattr(error, "orig", None) or error)

@@ -77,6 +77,10 @@ class SqliteDriver:
         finally:
             driver.execute("ROLLBACK")  # nothing was written
 
+    async def rewrite(self) -> bool:
+        """Write the file anew and empty its log."""
+        return await self._writer.rewrite()
+
     async def version(self) -> int:
         """Return a number that changes whenever another connection, of any process, has written."""
         return int(await self.read(lambda connection: connection.scalar(_DATA_VERSION), one_query=True) or 0)

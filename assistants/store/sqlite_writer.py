@@ -50,6 +50,26 @@ class SqliteWriter:
         # A caller that is cancelled must not learn less than the database did: the write goes on regardless.
         return await asyncio.shield(asyncio.ensure_future(self._on_thread(lambda: self._patiently(unit))))
 
+    async def rewrite(self) -> bool:
+        """Write the file anew without what was deleted, empty its log, and tell whether nobody's reading kept it."""
+        return await asyncio.shield(asyncio.ensure_future(self._on_thread(self._rewrite)))
+
+    def _rewrite(self) -> bool:
+        connection = self._engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(f"PRAGMA busy_timeout = {self._patience_ms}")
+            try:
+                cursor.execute("VACUUM")
+                # What was overwritten is still in the log, until it is cut to nothing.
+                [was_busy, _, _] = cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            finally:
+                cursor.execute("PRAGMA busy_timeout = 0")
+                cursor.close()
+        finally:
+            connection.close()
+        return not was_busy
+
     def _now(self, unit: Callable[[Connection], T]) -> T:
         began = False
 

@@ -50,3 +50,14 @@ async def test_a_message_is_delivered_when_one_of_its_attempts_was(store, add):
     await add(attempt=2, delivered=True, status=200, error=None)
     assert await store.read(is_delivered, "esc_1", "msg_esc_1_opened") is True
     assert await store.read(is_delivered, "esc_2", "msg_esc_1_opened") is False
+
+
+async def test_attempts_are_removed_when_they_are_old_a_few_at_a_time(store, add):
+    for at in (100, 200, 300, 400):
+        await add(escalation_id=f"esc_{at}", at=at)
+    remove_old = webhook_deliveries.remove_old
+
+    assert await store.write(remove_old, 400, 2) == 2
+    assert await store.write(remove_old, 400, 2) == 1
+    assert await store.write(remove_old, 400, 2) == 0
+    assert [row["at"] for row in await store.read(webhook_deliveries.of_run, "run_1")] == [400]

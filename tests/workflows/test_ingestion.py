@@ -1,5 +1,6 @@
 """Ingestion as a workflow: bounded, small in history, and never lost."""
 
+import time
 from datetime import timedelta
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ from lockstitch.activities.housekeeping import Chores, ChoresDone
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.static import StaticVectors
 from lockstitch.assistants.search.semantics import Semantics, open_vector_index
-from lockstitch.assistants.store import files, schema, vector_store_files, vector_stores
+from lockstitch.assistants.store import files, schema, vector_store_files, vector_stores, webhook_deliveries
 from lockstitch.assistants.store.vector_store_files import AddedFile
 from lockstitch.workflows.housekeeping import Housekeeping
 
@@ -109,6 +110,23 @@ async def test_what_has_expired_is_removed(engine, database, counts):
         assert await chores(lockstitch) == ChoresDone()
 
     assert await counts(store_id) == {}
+
+
+async def test_the_log_of_webhook_deliveries_goes_back_thirty_days(engine, database):
+    def deliver_once(connection, days: int) -> None:
+        sent = {"message_id": "msg_1", "event": "escalation.opened", "target": "https://a", "attempt": 1}
+        outcome = {"delivered": True, "status": 200, "error": None, "duration_ms": 1}
+        at = int(time.time()) - days * 86_400
+        row = {"escalation_id": f"esc_{days}", "run_id": "run_1", **sent, **outcome, "at": at}
+        webhook_deliveries.add(connection, row)
+
+    for days in (31, 29):
+        await database.write(lambda connection, it=days: deliver_once(connection, it))
+    async with engine([]) as lockstitch:
+        assert await chores(lockstitch) == ChoresDone(deliveries_removed=1)
+
+    left = await database.read(lambda connection: webhook_deliveries.of_run(connection, "run_1"))
+    assert [row["escalation_id"] for row in left] == ["esc_29"]
 
 
 async def test_an_ingestion_is_no_run(engine, database):
