@@ -41,6 +41,7 @@ from lockstitch.errors import KeysMissing
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
 from lockstitch.starter.decision_links import DecisionLinks
+from lockstitch.temporal_choice import chosen_temporal
 
 _THREAD = "/threads/{thread_id}"
 _MESSAGE = _THREAD + "/messages/{message_id}"
@@ -135,9 +136,7 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
         database = await stack.enter_async_context(_database(config))
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(
-            await Starter.connect(
-                config.temporal_address, namespace=config.temporal_namespace, task_queue=config.task_queue
-            )
+            await Starter.connect(chosen_temporal(config), task_queue=config.task_queue)
         )
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
         streams = OpenStreams(most=config.max_streams, most_per_key=config.max_streams_per_key)
