@@ -25,6 +25,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
@@ -143,6 +144,11 @@ class Starter:
 
     def __repr__(self) -> str:
         return f"Starter(namespace={self._client.namespace!r}, task_queue={self._task_queue!r})"
+
+    @property
+    def data_converter(self) -> DataConverter:
+        """What messages to the Temporal server go through."""
+        return self._client.data_converter
 
     async def start(self, request: ThreadRunRequest, *, key: str | None = None, run_id: str | None = None) -> str:
         """Start a run and return its id.
