@@ -7,13 +7,19 @@ import asyncio
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from temporalio.api.common.v1 import Payload
 from temporalio.contrib.aws.s3driver import S3StorageDriver, S3StorageDriverClient
-from temporalio.converter import StorageDriverClaim, StorageDriverRetrieveContext, StorageDriverStoreContext
+from temporalio.converter import (
+    StorageDriverClaim,
+    StorageDriverRetrieveContext,
+    StorageDriverStoreContext,
+    StorageDriverWorkflowInfo,
+)
 
 from lockstitch.errors import PayloadStoreUnavailable, StoredPayloadLost
-from lockstitch.starter.payload_store import PayloadStore, owner_of, threads_of_a_store
+from lockstitch.starter.payload_store import PayloadStore, as_segment, owner_of, threads_of_a_store
 
 T = TypeVar("T")
 
@@ -49,7 +55,9 @@ class PayloadBucket(PayloadStore):
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
         """Write payloads, and return what finds them again."""
-        return await self._driver.store(StorageDriverStoreContext(target=owner_of(context)), payloads)
+        namespace, workflow_id = owner_of(context)
+        owner = StorageDriverWorkflowInfo(namespace=namespace, id=workflow_id)
+        return await self._driver.store(StorageDriverStoreContext(target=owner), payloads)
 
     async def retrieve(
         self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
@@ -57,7 +65,7 @@ class PayloadBucket(PayloadStore):
         """Read payloads; raises `StoredPayloadLost`."""
         try:
             return await self._driver.retrieve(context, claims)
-        except (RuntimeError, ValueError) as error:  # what the driver makes of whatever goes wrong
+        except (RuntimeError, ValueError, KeyError) as error:  # what the driver makes of whatever goes wrong
             if isinstance(error.__cause__, StoredPayloadLost):
                 raise error.__cause__ from None
             key = ", ".join(claim.claim_data.get("key", "") for claim in claims)
@@ -65,18 +73,8 @@ class PayloadBucket(PayloadStore):
 
     async def delete_of(self, namespace: str, workflow_id: str) -> int:
         """Delete all payloads of a workflow, and return how many they were."""
-        place = owner_prefix(namespace, workflow_id)
-        return await self._objects.delete(place)
-
-
-def owner_prefix(namespace: str, workflow_id: str) -> str:
-    """Return with what the names of all objects of a workflow begin, as the SDK's driver names them."""
-    return f"v0/ns/{_segment(namespace)}/wt/null/wi/{_segment(workflow_id)}/"
-
-
-def _segment(name: str) -> str:
-    safe = set(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!-_.*'()")
-    return "".join(chr(byte) if byte in safe else f"%{byte:02X}" for byte in name.encode()) or "null"
+        owner, workflow = (quote(as_segment(name), safe="").replace("~", "%7E") for name in (namespace, workflow_id))
+        return await self._objects.delete(f"v0/ns/{owner}/wt/null/wi/{workflow}/")
 
 
 class _Objects(S3StorageDriverClient):

@@ -21,7 +21,7 @@ from lockstitch.starter.payload_store import PayloadStore, as_segment, owner_of,
 T = TypeVar("T")
 
 NAME = "lockstitch.folder"
-_KEY = re.compile(r"[\w%~-]+/[\w%~-]+/([0-9a-f]{64})", re.ASCII)
+_KEY = re.compile(r"(?!\.+/)[\w.%~-]+/(?!\.+/)[\w.%~-]+/([0-9a-f]{64})", re.ASCII)
 _BEING_WRITTEN = ".being-written-"
 
 
@@ -48,8 +48,7 @@ class PayloadFolder(PayloadStore):
 
     async def store(self, context: StorageDriverStoreContext, payloads: Sequence[Payload]) -> list[StorageDriverClaim]:
         """Write payloads, and return what finds them again."""
-        owner = owner_of(context)
-        place = f"{as_segment(owner.namespace)}/{as_segment(owner.id or '')}"
+        place = "/".join(owner_of(context))
         keys = [await self._in_thread(partial(self._write, place, payload)) for payload in payloads]
         return [StorageDriverClaim(claim_data={"key": key}) for key in keys]
 

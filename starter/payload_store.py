@@ -60,16 +60,21 @@ def threads_of_a_store() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(THREADS, "payloads")
 
 
-def owner_of(context: StorageDriverStoreContext) -> StorageDriverWorkflowInfo:
-    """Return the workflow for which a payload is stored: all that its runs and activities make belongs together."""
+def owner_of(context: StorageDriverStoreContext) -> tuple[str, str]:
+    """Return namespace and workflow for which a payload is stored, as segments of a path.
+
+    All that the runs and activities of a workflow make belongs together.
+    """
     target = context.target
     if target is None:
-        return StorageDriverWorkflowInfo(namespace="", id=UNKNOWN_WORKFLOW)
+        return as_segment(""), UNKNOWN_WORKFLOW
     workflow_id = target.id if isinstance(target, StorageDriverWorkflowInfo) else None
-    return StorageDriverWorkflowInfo(namespace=target.namespace, id=workflow_id or UNKNOWN_WORKFLOW)
+    return as_segment(target.namespace), as_segment(workflow_id or UNKNOWN_WORKFLOW)
 
 
 def as_segment(name: str) -> str:
     """Return a name as one segment of a path, which leads nowhere else; of a very long one its hash."""
-    segment = quote(name, safe="").replace(".", "%2E") or "%"
-    return segment if len(segment) <= LONGEST_SEGMENT else f"~{hashlib.sha256(name.encode()).hexdigest()}"
+    segment = quote(name, safe="")
+    if len(segment) > LONGEST_SEGMENT:
+        return f"~{hashlib.sha256(name.encode()).hexdigest()}"
+    return segment if segment.strip(".") else f"~{segment.replace('.', '%2E')}"

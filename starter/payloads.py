@@ -3,13 +3,17 @@
 Where there are keys they are encrypted, and where there is a store the large ones stay outside.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+from temporalio.api.common.v1 import Payload
 from temporalio.contrib.pydantic import PydanticPayloadConverter, ToJsonOptions
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes, ExternalStorage
 
+from lockstitch.errors import PayloadKeyMissing
 from lockstitch.starter.payload_codec import EncryptingCodec
-from lockstitch.starter.payload_keys import PayloadKeys
+from lockstitch.starter.payload_keys import PayloadKeys, is_encrypted, key_id_of
 from lockstitch.starter.payload_store import PayloadStore
 
 
@@ -18,6 +22,15 @@ class ContractPayloadConverter(PydanticPayloadConverter):
 
     def __init__(self) -> None:
         super().__init__(ToJsonOptions(exclude_unset=True))
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        """Read payloads; raises `PayloadKeyMissing` where they are encrypted still, for this process has no keys."""
+        try:
+            return super().from_payloads(payloads, type_hints)
+        except KeyError:  # an encoding that nobody here knows
+            for payload in filter(is_encrypted, payloads):
+                raise PayloadKeyMissing(key_id_of(payload)) from None
+            raise
 
 
 @dataclass(frozen=True, slots=True)
