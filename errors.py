@@ -13,7 +13,8 @@
     |   |-- PayloadKeyMissing          payloads encrypted with a key that this process does not have
     |   |-- PayloadUnreadable          payloads that their key does not open
     |   |-- PayloadStoreUnavailable    the place for large payloads cannot be used
-    |   `-- StoredPayloadLost          a large payload that is not where it was put, or is another one
+    |   |-- StoredPayloadLost          a large payload that is not where it was put, or is another one
+    |   `-- PayloadTooLarge            more than the Temporal server takes at once
     |-- StoreUnavailable         the database cannot be opened or written
     |-- ImportRefused            saved objects that cannot be imported
     |-- ModelScriptInvalid       a model script that cannot be read
@@ -159,6 +160,16 @@ class StoredPayloadLost(PayloadError):
     def __init__(self, key: str, problem: str) -> None:
         super().__init__(f"The stored payload {key!r} cannot be used: {problem}")
         self.key = key
+
+
+class PayloadTooLarge(PayloadError):
+    """More than the Temporal server takes at once; nothing was started or answered."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The messages or outputs are more than the Temporal server takes at once, 2 MB as a rule; send less, put "
+            "messages into the thread first, or set LOCKSTITCH_PAYLOAD_STORE."
+        )
 
 
 class StoreUnavailable(LockstitchError):

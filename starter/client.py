@@ -36,6 +36,7 @@ from lockstitch.errors import (
     EscalationNotFound,
     KeyRefused,
     NoWorker,
+    PayloadTooLarge,
     RunBroken,
     RunFinished,
     RunNotFound,
@@ -532,6 +533,8 @@ def _temporal_errors(client: Client, run_id: str) -> Iterator[None]:
                 problem = f"the Temporal server has no namespace {client.namespace!r}."
                 raise SettingsInvalid("LOCKSTITCH_TEMPORAL_NAMESPACE", problem) from error
             raise RunNotFound(run_id) from error
+        if error.status is RPCStatusCode.INVALID_ARGUMENT and "Blob data size exceeds limit" in error.message:
+            raise PayloadTooLarge from error
         if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
             raise TemporalUnreachable(client.service_client.config.target_host, error.message) from error
         raise
