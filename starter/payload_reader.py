@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from google.protobuf.json_format import Parse
+from google.protobuf.json_format import Parse, ParseError
 from temporalio.api.common.v1 import Payload
 from temporalio.api.sdk.v1.external_storage_pb2 import ExternalStorageReference
 from temporalio.converter import DataConverter, StorageDriver, StorageDriverClaim, StorageDriverRetrieveContext
@@ -41,7 +41,10 @@ class PayloadReader:
         return decoded
 
     async def _fetched(self, payload: Payload) -> Payload:
-        reference = Parse(payload.data, ExternalStorageReference())
+        try:
+            reference = Parse(payload.data, ExternalStorageReference())
+        except (ParseError, UnicodeDecodeError) as error:
+            raise StoredPayloadLost("", "the reference cannot be read.") from error
         claim = StorageDriverClaim(claim_data=dict(reference.claim_data))
         store = self._stores.get(reference.driver_name)
         if store is None:
