@@ -22,9 +22,11 @@ _PARTS = {
         "`lockstitch dev` and `lockstitch demo` set the addresses, ports and the database of the processes that they "
         "start.",
     ),
+    "payload_keys": ("Private payloads", "More in [payloads.md](payloads.md)."),
     "database_url": ("The database", "More in [database.md](database.md)."),
     "host": ("The HTTP server", "Keys and limits are explained in [keys.md](keys.md)."),
-    "metrics_host": ("The worker", "Tools are explained in [tools.md](tools.md)."),
+    "metrics_host": ("Metrics", "More in [operations.md](operations.md)."),
+    "tools": ("The worker", "Tools are explained in [tools.md](tools.md)."),
     "model": (
         "Model turns",
         "An `OPENAI_BASE_URL` that leads to the server itself is taken for what it is, a client's setting in the same "
@@ -38,6 +40,7 @@ _PARTS = {
     "sandbox": ("The sandbox", "More in [sandbox.md](sandbox.md)."),
     "assistants_url": ("The backend assistants", "More in [backends.md](backends.md)."),
     "webhook_url": ("Webhooks and links", "More in [webhooks.md](webhooks.md)."),
+    "otel_endpoint": ("Traces", "More in [tracing.md](tracing.md)."),
     "log_format": ("Logs and limits", ""),
 }
 

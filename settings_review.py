@@ -32,8 +32,25 @@ class Finding:
 
 def review(config: Config) -> list[Finding]:
     """Return what is unsafe about the settings, and what may not be meant; what is dangerous comes first."""
-    found = [*_network(config), *_secrets(config), *_people(config), *_work(config)]
+    found = [*_temporal(config), *_network(config), *_secrets(config), *_people(config), *_work(config)]
     return sorted(found, key=lambda finding: finding.level == "note")
+
+
+def _temporal(config: Config) -> Iterator[Finding]:
+    if _is_local(config.temporal_address):
+        return
+    if not (config.temporal_tls or config.temporal_tls_cert or config.temporal_api_key):
+        yield Finding(
+            "unsafe",
+            "LOCKSTITCH_TEMPORAL_TLS",
+            "messages and tool outputs cross the network to the Temporal server in the clear; set it to true.",
+        )
+    if not config.payload_keys:
+        yield Finding(
+            "note",
+            "LOCKSTITCH_PAYLOAD_KEYS",
+            "whoever runs the Temporal server reads messages and tool outputs there; keys encrypt them.",
+        )
 
 
 def _network(config: Config) -> Iterator[Finding]:

@@ -46,6 +46,7 @@ from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.code_queue import code_queue
 from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.starter.ingestion import ingestion_queue
+from lockstitch.temporal_choice import chosen_temporal
 from lockstitch.tenant_classes import TenantClasses
 from lockstitch.tools import ToolRegistry
 from lockstitch.workflows.adoption import AdoptionSweep
@@ -94,7 +95,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         telemetry.tell_build(version("lockstitch"), "", "worker")
         telemetry.MODELS.set_up(ModelPrices(config.model_prices), config.budget_dollars_per_day)
         runtime = telemetry.buffering_runtime(TenantClasses(config.tenant_classes))
-        client = await connect_temporal(config.temporal_address, config.temporal_namespace, runtime)
+        client = await connect_temporal(chosen_temporal(config), runtime)
         await ensure_namespace(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))

@@ -15,6 +15,7 @@ from lockstitch.errors import LockstitchError, SettingsInvalid
 from lockstitch.run_view import print_json
 from lockstitch.settings_page import default_text, settings_page
 from lockstitch.settings_review import Finding, review
+from lockstitch.temporal_choice import chosen_temporal
 
 app = typer.Typer(help="Look at the settings: what they are, what is wrong, what is unsafe.", no_args_is_help=True)
 
@@ -139,7 +140,7 @@ async def _look_at_database(config: Config) -> AsyncIterator[Finding]:
 async def _look_at_temporal(config: Config) -> AsyncIterator[Finding]:
     from lockstitch.starter.client import Starter
 
-    starter = await Starter.connect(config.temporal_address, namespace=config.temporal_namespace)
+    starter = await Starter.connect(chosen_temporal(config), task_queue=config.task_queue)
     async with starter:
         if missing := await starter.lacks():
             sentence = f"it has no {', '.join(missing)} yet; the first process that starts adds them, where it may."

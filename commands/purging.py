@@ -12,6 +12,7 @@ from lockstitch.errors import ConfirmationMissing
 from lockstitch.run_view import print_json
 from lockstitch.starter.client import connect_temporal
 from lockstitch.starter.thread_traces import ThreadTraces
+from lockstitch.temporal_choice import chosen_temporal
 
 if TYPE_CHECKING:  # loaded where it is needed: most commands have nothing to do with the store
     from lockstitch.assistants.purging import ThreadPurge
@@ -84,7 +85,7 @@ def _with_purge(action: "Callable[[ThreadPurge, Database], Awaitable[Any]]", wit
     config = settings()
 
     async def connected() -> Any:
-        client = await connect_temporal(config.temporal_address, config.temporal_namespace)
+        client = await connect_temporal(chosen_temporal(config))
         async with Database(config.database_url, upgrades=config.database_auto_upgrade) as database:
             traces = ThreadTraces(client, timedelta(seconds=seconds))
             return await action(ThreadPurge(database, traces, with_files=with_files), database)

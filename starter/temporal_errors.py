@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
-from lockstitch.errors import RunFinished, RunNotFound, SettingsInvalid, TemporalUnreachable
+from lockstitch.errors import PayloadTooLarge, RunFinished, RunNotFound, SettingsInvalid, TemporalUnreachable
 
 
 @contextmanager
@@ -22,6 +22,8 @@ def temporal_errors(client: Client, run_id: str) -> Iterator[None]:
                 problem = f"the Temporal server has no namespace {client.namespace!r}."
                 raise SettingsInvalid("LOCKSTITCH_TEMPORAL_NAMESPACE", problem) from error
             raise RunNotFound(run_id) from error
+        if error.status is RPCStatusCode.INVALID_ARGUMENT and "Blob data size exceeds limit" in error.message:
+            raise PayloadTooLarge from error
         if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
             raise TemporalUnreachable(client.service_client.config.target_host, error.message) from error
         raise

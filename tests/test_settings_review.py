@@ -15,6 +15,12 @@ SOUND = {
     "LOCKSTITCH_SANDBOX": "sandlock",
 }
 
+ELSEWHERE = {
+    "LOCKSTITCH_TEMPORAL_ADDRESS": "temporal.internal:7233",
+    "LOCKSTITCH_TEMPORAL_TLS": "true",
+    "LOCKSTITCH_PAYLOAD_KEYS": "k1:MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",
+}
+
 
 def said_of(**changes: str) -> set[tuple[str, str]]:
     return {(finding.level, finding.variable) for finding in review(Config.from_environment(SOUND | changes))}
@@ -63,9 +69,15 @@ def test_what_stays_on_one_machine_or_is_not_used_is_not_unsafe(changes):
 
 
 def test_a_file_as_database_of_several_machines_is_noticed():
-    changes = {"LOCKSTITCH_DATABASE_URL": "", "LOCKSTITCH_TEMPORAL_ADDRESS": "temporal.internal:7233"}
+    assert said_of(**ELSEWHERE | {"LOCKSTITCH_DATABASE_URL": ""}) == {("note", "LOCKSTITCH_DATABASE_URL")}
 
-    assert said_of(**changes) == {("note", "LOCKSTITCH_DATABASE_URL")}
+
+def test_a_temporal_server_elsewhere_is_spoken_to_over_tls_and_told_nothing():
+    assert said_of(**ELSEWHERE) == set()
+    assert said_of(**ELSEWHERE | {"LOCKSTITCH_PAYLOAD_KEYS": ""}) == {("note", "LOCKSTITCH_PAYLOAD_KEYS")}
+    assert said_of(**ELSEWHERE | {"LOCKSTITCH_TEMPORAL_TLS": "false"}) == {("unsafe", "LOCKSTITCH_TEMPORAL_TLS")}
+    in_cloud = {"LOCKSTITCH_TEMPORAL_TLS": "", "LOCKSTITCH_TEMPORAL_API_KEY": "key"}
+    assert said_of(**ELSEWHERE | in_cloud) == set()
 
 
 def test_what_is_unsafe_comes_before_notes_and_no_secret_is_said():

@@ -28,6 +28,7 @@ from lockstitch.probes import listen, probe_app, serving
 from lockstitch.sdk_metrics import TemporalMetrics
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+from lockstitch.starter.temporal_server import TemporalServer
 from lockstitch.tenant_classes import TenantClasses
 from lockstitch.tests.programs import program
 from lockstitch.tools import ToolRegistry, tool
@@ -166,7 +167,7 @@ async def pages(temporal, tmp_path_factory) -> AsyncIterator[Pages]:
     async with AsyncExitStack() as stack:
         url = f"sqlite:///{tmp_path_factory.mktemp('telemetry') / 'a.db'}"
         database = await stack.enter_async_context(Database(url))
-        client = await connect_temporal(address, "default", telemetry.buffering_runtime(CLASSES))
+        client = await connect_temporal(TemporalServer(address), telemetry.buffering_runtime(CLASSES))
         for worker in build_workers(client, config, database, model, ToolRegistry([find_invoice])):
             await stack.enter_async_context(worker)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
