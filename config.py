@@ -1,5 +1,6 @@
 """Every environment variable, read once at an entry point into one frozen object."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
@@ -17,6 +18,8 @@ LogFormat = Literal["console", "json"]
 
 LARGEST_PORT = 65_535
 LARGEST_NUMBER = 1_000_000
+DEPLOYMENT_NAME = r"[A-Za-z0-9_-]{1,100}"
+BUILD_ID = r"[A-Za-z0-9._+-]{1,100}"
 
 
 def _setting(
@@ -25,8 +28,10 @@ def _setting(
     description: str,
     choices: tuple[str, ...] = (),
     numbers: tuple[int, int] = (0, LARGEST_NUMBER),
+    pattern: str = "",
 ) -> Any:
     metadata = {"variable": variable, "description": description, "choices": choices, "numbers": numbers}
+    metadata["pattern"] = pattern
     return field(default=default, metadata=metadata)
 
 
@@ -263,6 +268,19 @@ class Config:
         timedelta(seconds=30),
         "How many seconds a worker that was told to stop lets streams and handlers finish.",
     )
+    deployment_name: str = _setting(
+        "LOCKSTITCH_DEPLOYMENT_NAME",
+        "",
+        "The name under which workers have versions: a run then ends on the version on which it began. The same for "
+        "every worker of a task queue. Empty: workers have no versions, and any of them goes on with any run.",
+        pattern=DEPLOYMENT_NAME,
+    )
+    build_id: str = _setting(
+        "LOCKSTITCH_BUILD_ID",
+        "",
+        "The version of this worker, another one for each image; empty is lockstitch- and the release.",
+        pattern=BUILD_ID,
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Config":
@@ -302,6 +320,8 @@ def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:
     if isinstance(default, int | timedelta):
         number = _number(metadata, text)
         return timedelta(seconds=number) if isinstance(default, timedelta) else number
+    if (pattern := metadata.get("pattern")) and not re.fullmatch(pattern, text):
+        raise SettingsInvalid(variable, f"{text!r} is not of the form {pattern}.")
     return text
 
 

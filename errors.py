@@ -8,6 +8,9 @@
     |-- DevServerMissing         the Temporal dev server is not installed
     |-- ProcessFailed            a process that was started did not come up
     |-- TemporalUnreachable      no Temporal server answers at the address
+    |-- DeploymentNotFound       no versioned worker has polled under this name
+    |-- VersionRefused           a version of the workers that cannot do what is asked of it
+    |-- HistoryUnreadable        a file that holds no workflow history
     |-- StoreUnavailable         the database cannot be opened or written
     |-- ImportRefused            saved objects that cannot be imported
     |-- ModelScriptInvalid       a model script that cannot be read
@@ -102,6 +105,32 @@ class TemporalUnreachable(LockstitchError):
             "or set LOCKSTITCH_TEMPORAL_ADDRESS."
         )
         self.address = address
+
+
+class DeploymentNotFound(LockstitchError):
+    """No versioned worker has polled under this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is no deployment {name!r}; start a worker with LOCKSTITCH_DEPLOYMENT_NAME={name}, or name another."
+        )
+        self.name = name
+
+
+class VersionRefused(LockstitchError):
+    """A version of the workers that cannot do what is asked of it."""
+
+    def __init__(self, build_id: str, problem: str) -> None:
+        super().__init__(f"The version {build_id!r} {problem}")
+        self.build_id = build_id
+
+
+class HistoryUnreadable(LockstitchError):
+    """A file that holds no workflow history, or a folder without one."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"No workflow history can be read from {path}: {problem}")
+        self.path = path
 
 
 class StoreUnavailable(LockstitchError):

@@ -62,6 +62,8 @@ SET = {
     "LOCKSTITCH_LOG_LEVEL": ("debug", "log_level", "debug"),
     "LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES": ("5", "max_concurrent_activities", 5),
     "LOCKSTITCH_SHUTDOWN_GRACE_SECONDS": ("0", "shutdown_grace", timedelta(0)),
+    "LOCKSTITCH_DEPLOYMENT_NAME": ("shop-runs", "deployment_name", "shop-runs"),
+    "LOCKSTITCH_BUILD_ID": ("2026.11+abc", "build_id", "2026.11+abc"),
 }
 
 
@@ -102,6 +104,8 @@ def test_variables_of_others_are_left_alone():
         ("LOCKSTITCH_LOG_LEVEL", "loud", "'loud' is not one of debug, info, warning, error, critical."),
         ("LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES", "0", "'0' is not between 1 and 1000000."),
         ("LOCKSTITCH_SHUTDOWN_GRACE_SECONDS", "99999999999999", "is not between 0 and 1000000."),
+        ("LOCKSTITCH_DEPLOYMENT_NAME", "shop.runs", "'shop.runs' is not of the form [A-Za-z0-9_-]{1,100}."),
+        ("LOCKSTITCH_BUILD_ID", "1:2", "'1:2' is not of the form [A-Za-z0-9._+-]{1,100}."),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_with_its_variable(variable, text, problem):

@@ -17,6 +17,7 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
+from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -44,9 +45,12 @@ with workflow.unsafe.imports_passed_through():
     from lockstitch.workflows.tool_call import RoundContext, ToolCall, is_out_of_time
 
 
-@workflow.defn(name=contract.THREAD_RUN)
+@workflow.defn(name=contract.THREAD_RUN, versioning_behavior=VersioningBehavior.PINNED)
 class ThreadRun:
-    """A durable run: it survives the process that runs it, and it always ends."""
+    """A durable run: it survives the process that runs it, and it always ends.
+
+    Where workers have versions, it ends on the version on which it began, however often its history is left behind.
+    """
 
     @workflow.init
     def __init__(self, request: ThreadRunInput) -> None:
