@@ -1,9 +1,13 @@
 """The versions of the workers of one deployment, as Temporal knows them: which is current, and who still has runs.
 
+Temporal limits how often a deployment is asked about, so what may be asked again is.
+
 A run is pinned to the version that took its first step. New runs go to the current version; a share of them goes to
 the ramping one, where there is one.
 """
 
+import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -34,6 +38,9 @@ Role = Literal["current", "ramping", "retired", "unused"]
 
 UNVERSIONED = "__unversioned__"
 """What Temporal calls the workers without a version."""
+
+WORKERS_AWAITED = timedelta(seconds=5)
+"""So long may workers that have just started take until Temporal knows their version and all their task queues."""
 
 SETTLED_AFTER = timedelta(seconds=10)
 """So long after a version lost its share of new runs, none is pinned to it any more without being counted: a first
@@ -66,7 +73,7 @@ async def names(client: Client) -> Sequence[str]:
     token = b""
     while True:
         request = ListWorkerDeploymentsRequest(namespace=client.namespace, next_page_token=token)
-        page = await client.workflow_service.list_worker_deployments(request)
+        page = await client.workflow_service.list_worker_deployments(request, retry=True)
         found += [summary.name for summary in page.worker_deployments]
         token = page.next_page_token
         if not token:
@@ -109,7 +116,7 @@ class Deployment:
             ignore_missing_task_queues=despite_missing_queues,
         )
         try:
-            await self._client.workflow_service.set_worker_deployment_current_version(request)
+            await self._client.workflow_service.set_worker_deployment_current_version(request, retry=True)
         except RPCError as error:
             raise VersionRefused(build_id, f"does not become the current one: {error.message}.") from error
 
@@ -125,7 +132,7 @@ class Deployment:
             ignore_missing_task_queues=despite_missing_queues,
         )
         try:
-            await self._client.workflow_service.set_worker_deployment_ramping_version(request)
+            await self._client.workflow_service.set_worker_deployment_ramping_version(request, retry=True)
         except RPCError as error:
             raise VersionRefused(build_id, f"does not ramp: {error.message}.") from error
 
@@ -190,7 +197,7 @@ class Deployment:
             identity=self._client.identity,
         )
         try:
-            await self._client.workflow_service.update_workflow_execution_options(request)
+            await self._client.workflow_service.update_workflow_execution_options(request, retry=True)
         except RPCError as error:
             raise VersionRefused(build_id, f"does not take {run_id}: {error.message}.") from error
 
@@ -208,7 +215,7 @@ class Deployment:
     async def _describe(self) -> DescribeWorkerDeploymentResponse:
         request = DescribeWorkerDeploymentRequest(namespace=self._client.namespace, deployment_name=self.name)
         try:
-            return await self._client.workflow_service.describe_worker_deployment(request)
+            return await self._client.workflow_service.describe_worker_deployment(request, retry=True)
         except RPCError as error:
             if error.status is RPCStatusCode.NOT_FOUND:
                 raise DeploymentNotFound(self.name) from error
@@ -238,6 +245,16 @@ class Deployment:
 
     async def _check_queues(self, build_id: str, despite_missing_queues: bool) -> None:
         """Refuse a version that lacks a task queue of the current one: what is pinned to it would wait for ever."""
+        give_up_at = time.monotonic() + WORKERS_AWAITED.total_seconds()
+        while True:
+            try:
+                return await self._check_queues_now(build_id, despite_missing_queues)
+            except VersionRefused:
+                if time.monotonic() > give_up_at:
+                    raise
+            await asyncio.sleep(0.5)
+
+    async def _check_queues_now(self, build_id: str, despite_missing_queues: bool) -> None:
         if build_id == UNVERSIONED:
             return
         taken = await self._queues(build_id)
@@ -257,7 +274,7 @@ class Deployment:
         await self.version(build_id)
         version = WorkerDeploymentVersion(deployment_name=self.name, build_id=build_id)
         request = DescribeWorkerDeploymentVersionRequest(namespace=self._client.namespace, deployment_version=version)
-        found = await self._client.workflow_service.describe_worker_deployment_version(request)
+        found = await self._client.workflow_service.describe_worker_deployment_version(request, retry=True)
         return {(queue.name, queue.type) for queue in found.version_task_queues}
 
 

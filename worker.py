@@ -47,7 +47,7 @@ from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.starter.ingestion import ingestion_queue
 from lockstitch.tools import ToolRegistry
 from lockstitch.worker_group import becoming_first_version, running, version_options
-from lockstitch.workflows.registered import WORKFLOWS
+from lockstitch.workflows.registered import VERSIONED_WORKFLOWS, WORKFLOWS
 
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long Temporal waits for the worker that has a run in its memory; the default of ten seconds is lost time
@@ -197,7 +197,8 @@ def _run_workers(
         HousekeepingActivities(database, starter, embedder).do_chores,
         *calls,
     ]
-    yield build_worker(client, config, config.task_queue, activities, WORKFLOWS, workflow_runner)
+    workflows = VERSIONED_WORKFLOWS if config.deployment_name else WORKFLOWS
+    yield build_worker(client, config, config.task_queue, activities, workflows, workflow_runner)
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     for queue in sorted(own_queues):
         yield build_worker(client, config, queue, calls)

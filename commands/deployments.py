@@ -8,11 +8,12 @@ from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from temporalio.service import RPCError
 
 from lockstitch import deployments
 from lockstitch.commands.invocation import AsJson, console, settings, with_starter
 from lockstitch.deployments import Deployment, Version
-from lockstitch.errors import SettingsInvalid
+from lockstitch.errors import LockstitchError, SettingsInvalid
 from lockstitch.run_view import print_json
 from lockstitch.starter.client import Starter
 
@@ -112,7 +113,10 @@ def _with_deployment(name: str | None, action: Any) -> Any:
         raise SettingsInvalid("LOCKSTITCH_DEPLOYMENT_NAME", problem)
 
     async def act(starter: Starter) -> Any:
-        return await action(Deployment(starter.temporal, chosen))
+        try:
+            return await action(Deployment(starter.temporal, chosen))
+        except RPCError as error:
+            raise LockstitchError(f"The Temporal server refused this: {error.message}.") from error
 
     return with_starter(act)
 

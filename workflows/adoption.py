@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, VersioningBehavior
+from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from lockstitch.activities.adoption import AdoptionActivities, Sweep, Swept
@@ -12,7 +12,7 @@ SWEEP_TIMEOUT = timedelta(minutes=5)
 SWEEP_HEARTBEAT = timedelta(seconds=10)
 
 
-@workflow.defn(name="AdoptionSweep", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name="AdoptionSweep")
 class AdoptionSweep:
     """One sweep for stranded runs. What it misses, the next one finds."""
 

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, VersioningBehavior
+from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from lockstitch.activities.ingestion import IngestionActivities
@@ -17,7 +17,7 @@ REST = timedelta(hours=1)
 """How long files are left alone that the embedder refuses; the housekeeping would have them tried every minute."""
 
 
-@workflow.defn(name=EMBED_ANEW, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name=EMBED_ANEW)
 class EmbedAnew:
     """Works through all files of all stores, by their numbers. Until it gets to a file, words alone find it."""
 

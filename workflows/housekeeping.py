@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, VersioningBehavior
+from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from lockstitch.activities.housekeeping import Chores, ChoresDone, HousekeepingActivities
@@ -12,7 +12,7 @@ CHORES_TIMEOUT = timedelta(minutes=10)
 CHORES_HEARTBEAT = timedelta(seconds=10)
 
 
-@workflow.defn(name="Housekeeping", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name="Housekeeping")
 class Housekeeping:
     """One round of the house. What it does not get to, the next one does."""
 

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy, VersioningBehavior
+from temporalio.common import RetryPolicy
 
 with workflow.unsafe.imports_passed_through():
     from lockstitch.activities.ingestion import IngestionActivities, IngestSlice
@@ -23,7 +23,7 @@ SLICE_HEARTBEAT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(minutes=1)
 
 
-@workflow.defn(name=INGEST_FILES, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name=INGEST_FILES)
 class IngestFiles:
     """Has the files of one ingestion worked on until none waits any more.
 

@@ -1,7 +1,6 @@
 """Tell a person about an escalation, however long the receiver is away; a workflow of its own, so no run waits."""
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -10,7 +9,7 @@ with workflow.unsafe.imports_passed_through():
     from lockstitch.workflows import policy
 
 
-@workflow.defn(name="DeliverNotification", versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+@workflow.defn(name="DeliverNotification")
 class DeliverNotification:
     """Delivers one notification and says whether it arrived; it never fails because it did not.
 

@@ -17,7 +17,6 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import VersioningBehavior
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -45,12 +44,9 @@ with workflow.unsafe.imports_passed_through():
     from lockstitch.workflows.tool_call import RoundContext, ToolCall, is_out_of_time
 
 
-@workflow.defn(name=contract.THREAD_RUN, versioning_behavior=VersioningBehavior.PINNED)
+@workflow.defn(name=contract.THREAD_RUN)
 class ThreadRun:
-    """A durable run: it survives the process that runs it, and it always ends.
-
-    Where workers have versions, it ends on the version on which it began, however often its history is left behind.
-    """
+    """A durable run: it survives the process that runs it, and it always ends."""
 
     @workflow.init
     def __init__(self, request: ThreadRunInput) -> None:
