@@ -1,10 +1,13 @@
 """The command line: the processes, a run from the shell; `commands` has the groups of commands."""
 
 import asyncio
+import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -16,11 +19,13 @@ from lockstitch import run_view, telemetry
 from lockstitch.commands import (
     configuration,
     databases,
+    deployments,
     escalations,
     importing,
     keys,
     projects,
     purging,
+    replaying,
     runs,
     sandboxes,
 )
@@ -40,12 +45,14 @@ app.add_typer(runs.app, name="runs")
 app.add_typer(escalations.app, name="escalations")
 app.add_typer(databases.app, name="db")
 app.add_typer(configuration.app, name="config")
+app.add_typer(deployments.app, name="deployments")
 app.add_typer(keys.app, name="keys")
 app.add_typer(projects.app, name="projects")
 app.add_typer(sandboxes.app, name="sandbox")
 app.add_typer(purging.app, name="purge")
 app.add_typer(tools_app, name="tools")
 app.command("import")(importing.import_objects)
+app.command("replay")(replaying.replay_histories)
 
 
 def main() -> None:
@@ -69,12 +76,32 @@ def _give_up(problem: str) -> NoReturn:
     sys.exit(1)
 
 
-async def _until_told(body: Callable[[asyncio.Event], Awaitable[None]]) -> None:
-    """Run ``body`` with an event that SIGINT and SIGTERM set."""
+async def _until_told(body: Callable[[asyncio.Event], Awaitable[None]], within: timedelta | None = None) -> None:
+    """Run ``body`` with an event that SIGINT and SIGTERM set; a second one ends the process at once.
+
+    So does the time ``within`` which ``body`` should have ended then: a handler that does not heed its cancellation
+    must not keep the process longer than those who run it wait.
+    """
     stop = asyncio.Event()
+
+    def told() -> None:
+        if stop.is_set():
+            _end_now("it was told twice")
+        stop.set()
+        if within is not None:
+            overdue = threading.Timer(within.total_seconds(), _end_now, [f"it took more than {within.seconds} s"])
+            overdue.daemon = True  # the process may end before
+            overdue.start()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, told)
     await body(stop)
+
+
+def _end_now(reason: str) -> NoReturn:
+    """End the process as if it was killed: what it held is given to others, as after any crash."""
+    telemetry.log.warning("stop_hurried", reason=reason)
+    os._exit(1)
 
 
 async def _until_interrupted(body: Coroutine[Any, Any, None]) -> None:
@@ -89,11 +116,11 @@ async def _until_interrupted(body: Coroutine[Any, Any, None]) -> None:
 @app.command()
 def worker() -> None:
     """Run a worker: it carries runs and calls their handlers. Settings come from the environment."""
-    from lockstitch.worker import run_worker
+    from lockstitch.worker import STOP_MARGIN, run_worker
 
     config = settings()
     telemetry.set_up_logging(config.log_format, config.log_level)
-    carry_out(_until_told(lambda stop: run_worker(config, stop)))
+    carry_out(_until_told(lambda stop: run_worker(config, stop), config.shutdown_grace + STOP_MARGIN))
 
 
 @app.command()

@@ -24,6 +24,8 @@ LogFormat = Literal["console", "json"]
 PREFIX = "LOCKSTITCH_"
 LARGEST_PORT = 65_535
 LARGEST_NUMBER = 1_000_000
+DEPLOYMENT_NAME = r"[A-Za-z0-9_-]{1,100}"
+BUILD_ID = r"[A-Za-z0-9._+-]{1,100}"
 
 
 def _setting(
@@ -33,10 +35,11 @@ def _setting(
     choices: tuple[str, ...] = (),
     numbers: tuple[int, int] = (0, LARGEST_NUMBER),
     check: Callable[[Sequence[str]], object] | None = None,
+    pattern: str = "",
 ) -> Any:
     """Make a field; ``check`` raises `ValueError` for the parts of a list that cannot be read."""
-    told = {"variable": variable, "description": description, "choices": choices, "numbers": numbers, "check": check}
-    return field(default=default, metadata=told)
+    told = {"variable": variable, "description": description, "choices": choices, "numbers": numbers}
+    return field(default=default, metadata={**told, "check": check, "pattern": pattern})
 
 
 def _secret(variable: str, description: str, default: Any = "") -> Any:
@@ -361,6 +364,19 @@ class Config:
         timedelta(seconds=30),
         "How many seconds a worker that was told to stop lets streams and handlers finish.",
     )
+    deployment_name: str = _setting(
+        "LOCKSTITCH_DEPLOYMENT_NAME",
+        "",
+        "The name under which workers have versions: a run then ends on the version on which it began. The same for "
+        "every worker of a task queue. Empty: workers have no versions, and any of them goes on with any run.",
+        pattern=DEPLOYMENT_NAME,
+    )
+    build_id: str = _setting(
+        "LOCKSTITCH_BUILD_ID",
+        "",
+        "The version of this worker, another one for each image; empty is lockstitch- and the release.",
+        pattern=BUILD_ID,
+    )
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Config":
@@ -448,6 +464,8 @@ def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:
     if isinstance(default, int | timedelta):
         number = _number(metadata, text)
         return timedelta(seconds=number) if isinstance(default, timedelta) else number
+    if (pattern := metadata.get("pattern")) and not re.fullmatch(pattern, text):
+        raise SettingsInvalid(variable, f"{text!r} is not of the form {pattern}.")
     return text
 
 

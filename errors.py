@@ -16,6 +16,9 @@
     |   |-- PayloadStoreUnavailable    the place for large payloads cannot be used
     |   |-- StoredPayloadLost          a large payload that is not where it was put, or is another one
     |   `-- PayloadTooLarge            more than the Temporal server takes at once
+    |-- DeploymentNotFound       no versioned worker has polled under this name
+    |-- VersionRefused           a version of the workers that cannot do what is asked of it
+    |-- HistoryUnreadable        a file that holds no workflow history
     |-- StoreUnavailable         the database cannot be opened or written
     |-- ImportRefused            saved objects that cannot be imported
     |-- ModelScriptInvalid       a model script that cannot be read
@@ -188,6 +191,32 @@ class PayloadTooLarge(PayloadError):
             "The messages or outputs are more than the Temporal server takes at once, 2 MB as a rule; send less, put "
             "messages into the thread first, or set LOCKSTITCH_PAYLOAD_STORE."
         )
+
+
+class DeploymentNotFound(LockstitchError):
+    """No versioned worker has polled under this name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"There is no deployment {name!r}; start a worker with LOCKSTITCH_DEPLOYMENT_NAME={name}, or name another."
+        )
+        self.name = name
+
+
+class VersionRefused(LockstitchError):
+    """A version of the workers that cannot do what is asked of it."""
+
+    def __init__(self, build_id: str, problem: str) -> None:
+        super().__init__(f"The version {build_id!r} {problem}")
+        self.build_id = build_id
+
+
+class HistoryUnreadable(LockstitchError):
+    """A file that holds no workflow history, or a folder without one."""
+
+    def __init__(self, path: str, problem: str) -> None:
+        super().__init__(f"No workflow history can be read from {path}: {problem}")
+        self.path = path
 
 
 class StoreUnavailable(LockstitchError):

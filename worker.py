@@ -49,12 +49,8 @@ from lockstitch.starter.ingestion import ingestion_queue
 from lockstitch.temporal_choice import chosen_temporal
 from lockstitch.tenant_classes import TenantClasses
 from lockstitch.tools import ToolRegistry
-from lockstitch.workflows.adoption import AdoptionSweep
-from lockstitch.workflows.embedding import EmbedAnew
-from lockstitch.workflows.housekeeping import Housekeeping
-from lockstitch.workflows.ingestion import IngestFiles
-from lockstitch.workflows.notification import DeliverNotification
-from lockstitch.workflows.thread_run import ThreadRun
+from lockstitch.worker_group import becoming_first_version, running, version_options
+from lockstitch.workflows.registered import VERSIONED_WORKFLOWS, WORKFLOWS
 
 STICKY_TIMEOUT = timedelta(seconds=2)
 """How long Temporal waits for the worker that has a run in its memory; the default of ten seconds is lost time
@@ -68,6 +64,9 @@ HANDLER_THREADS = 200
 
 CODE_CALLS_AT_A_TIME = 4
 """How many calls of the code interpreter one worker takes at a time, of each of its two task queues."""
+
+STOP_MARGIN = timedelta(seconds=8)
+"""So much longer than its grace may a worker take to stop; what gives it less time may kill it."""
 
 FILES_AT_A_TIME = 2
 """How many activities that parse files one worker takes at a time: they need a processor."""
@@ -92,7 +91,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         database = await stack.enter_async_context(_database(config))
         model = await stack.enter_async_context(open_model(config))
         semantics = await stack.enter_async_context(_semantics(config, database))
-        telemetry.tell_build(version("lockstitch"), "", "worker")
+        telemetry.tell_build(version("lockstitch"), build_id_of(config), "worker")
         telemetry.MODELS.set_up(ModelPrices(config.model_prices), config.budget_dollars_per_day)
         runtime = telemetry.buffering_runtime(TenantClasses(config.tenant_classes))
         client = await connect_temporal(chosen_temporal(config), runtime)
@@ -104,7 +103,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         checks = {
             "temporal": lambda: starter.count("queued"),
             "database": database.check,
-            "worker": lambda: _check_started(started),
+            "worker": lambda: _check_working(started, stop),
         }
         await stack.enter_async_context(serving(probe_app(checks), listener))
         remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
@@ -113,8 +112,9 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         if sandbox is not None:
             options["parser"] = DocumentParser(sandbox, TextParser())
             options["code"] = await stack.enter_async_context(_code_sessions(config, database, sandbox))
-        for worker in build_workers(client, config, database, model, tools, **options):
-            await stack.enter_async_context(worker)
+        await stack.enter_async_context(running(build_workers(client, config, database, model, tools, **options)))
+        if config.deployment_name and "runs" in config.worker_serves:
+            await stack.enter_async_context(becoming_first_version(client, config.deployment_name, build_id_of(config)))
         started.set()
         telemetry.log.info(
             "worker_started",
@@ -123,14 +123,22 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
             model=model.name,
             embedder=config.embedder,
             tools=list(tools),
+            build_id=build_id_of(config),
         )
         await stop.wait()
         telemetry.log.info("worker_stopping", grace_seconds=config.shutdown_grace.total_seconds())
 
 
-async def _check_started(started: asyncio.Event) -> None:
+async def _check_working(started: asyncio.Event, stop: asyncio.Event) -> None:
+    if stop.is_set():
+        raise LockstitchError("it is stopping")
     if not started.is_set():
         raise LockstitchError("it is starting")
+
+
+def build_id_of(config: Config) -> str:
+    """Return the version of a worker with these settings."""
+    return config.build_id or f"lockstitch-{version('lockstitch')}"
 
 
 WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
@@ -196,7 +204,7 @@ def _run_workers(
         ).do_chores,
         *calls,
     ]
-    workflows = [ThreadRun, DeliverNotification, AdoptionSweep, IngestFiles, EmbedAnew, Housekeeping]
+    workflows = VERSIONED_WORKFLOWS if config.deployment_name else WORKFLOWS
     yield build_worker(client, config, config.task_queue, activities, workflows, workflow_runner)
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     for queue in sorted(own_queues):
@@ -207,8 +215,10 @@ def _code_workers(client: Client, config: Config, database: Database, sessions: 
     """Yield the workers of calls that need a session, and of those whose session is here."""
     activities = CodeActivities(database, sessions).activities()
     few = min(CODE_CALLS_AT_A_TIME, config.max_concurrent_activities)
-    for queue in (code_queue(config.task_queue), sessions.task_queue):
-        yield build_worker(client, config, queue, activities, slots=few)
+    yield build_worker(client, config, code_queue(config.task_queue), activities, slots=few)
+    # Temporal takes a hundred task queues for one version, and each process has one of these. They need no version: who
+    # asks for one knows which process it is.
+    yield build_worker(client, config, sessions.task_queue, activities, slots=few, versioned=False)
 
 
 def _context_tokens(config: Config) -> int | None:
@@ -238,20 +248,24 @@ def build_worker(
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
     *,
     slots: int | None = None,
+    versioned: bool = True,
 ) -> Worker:
-    """Return one worker with the options that all of ours have; ``slots`` is how many activities it takes at a time."""
+    """Return one worker with the options that all of ours have; ``slots`` is how many activities it takes at a time.
+
+    One that is not ``versioned`` takes what is on its task queue, whichever version it comes from.
+    """
     return Worker(
         client,
         task_queue=task_queue,
         workflows=workflows,
         activities=activities,
         workflow_runner=workflow_runner,
-        build_id=f"lockstitch-{version('lockstitch')}",  # the default reads every module that is loaded
         max_concurrent_activities=config.max_concurrent_activities if slots is None else slots,
         graceful_shutdown_timeout=config.shutdown_grace,
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
+        **version_options(config.deployment_name if versioned else "", build_id_of(config)),
     )
 
 

@@ -7,8 +7,9 @@ import typer
 
 from lockstitch import run_view
 from lockstitch.commands import escalation_view
-from lockstitch.commands.invocation import AsJson, RunId, console, exit_by, view, with_starter
-from lockstitch.errors import RunBroken
+from lockstitch.commands.invocation import AsJson, RunId, console, exit_by, settings, view, with_starter
+from lockstitch.deployments import Deployment
+from lockstitch.errors import RunBroken, SettingsInvalid
 from lockstitch.starter.client import UNKNOWN_ASSISTANT, Starter
 from lockstitch.starter.contract import (
     BackendName,
@@ -105,6 +106,37 @@ def adopt_run(
     if result is not None:
         view(as_json).result(result, {})
         exit_by([result])
+
+
+@app.command("move")
+def move_runs(
+    to: Annotated[str, typer.Option("--to", help="The version that carries them from now on.", show_default=False)],
+    run_ids: Annotated[list[str] | None, typer.Argument(help="The ids of runs: run_...", show_default=False)] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="All open runs of this version.", show_default=False)
+    ] = None,
+) -> None:
+    """Have runs go on on another version of the workers, where the workers of theirs will not come back.
+
+    Its code must be able to replay what they did so far: `lockstitch replay` with that release tells beforehand.
+    """
+    name = settings().deployment_name
+    if not name:
+        problem = "it is not set, and without it workers have no versions."
+        raise SettingsInvalid("LOCKSTITCH_DEPLOYMENT_NAME", problem)
+    if bool(run_ids) == bool(from_):
+        raise typer.BadParameter("either name runs or say --from", param_hint="RUN_IDS")
+
+    async def move(starter: Starter) -> int:
+        deployment = Deployment(starter.temporal, name)
+        chosen = run_ids or await deployment.open_run_ids(str(from_))
+        for run_id in chosen:
+            await deployment.move(run_id, to)
+            console.print(f"{run_id} goes on on {to}.", highlight=False)
+        return len(chosen)
+
+    if not with_starter(move):
+        console.print(f"No open run is pinned to {from_}.", highlight=False)
 
 
 async def _read(starter: Starter, run_id: str) -> tuple[RunSnapshot, list[UpstreamAttempt]]:

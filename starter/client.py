@@ -144,6 +144,11 @@ class Starter:
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
 
+    @property
+    def temporal(self) -> Client:
+        """The connection to the Temporal server."""
+        return self._client
+
     async def aclose(self) -> None:
         """Close the connections to the server; may be called twice."""
         await self._http.aclose()

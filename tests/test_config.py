@@ -70,6 +70,8 @@ SET = {
     "LOCKSTITCH_LOG_LEVEL": ("debug", "log_level", "debug"),
     "LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES": ("5", "max_concurrent_activities", 5),
     "LOCKSTITCH_SHUTDOWN_GRACE_SECONDS": ("0", "shutdown_grace", timedelta(0)),
+    "LOCKSTITCH_DEPLOYMENT_NAME": ("shop-runs", "deployment_name", "shop-runs"),
+    "LOCKSTITCH_BUILD_ID": ("2026.11+abc", "build_id", "2026.11+abc"),
 }
 
 
@@ -146,6 +148,8 @@ def test_everything_that_is_wrong_is_found_at_once():
         ("LOCKSTITCH_TENANT_CLASSES", "acme", "write a name, an equals sign and what belongs to it."),
         ("LOCKSTITCH_MODEL_PRICES", "m=1/2,n=1", "as prompt/completion or prompt/completion/cached."),
         ("LOCKSTITCH_SHUTDOWN_GRACE_SECONDS", "99999999999999", "is not between 0 and 1000000."),
+        ("LOCKSTITCH_DEPLOYMENT_NAME", "shop.runs", "'shop.runs' is not of the form [A-Za-z0-9_-]{1,100}."),
+        ("LOCKSTITCH_BUILD_ID", "1:2", "'1:2' is not of the form [A-Za-z0-9._+-]{1,100}."),
     ],
 )
 def test_a_value_that_cannot_be_used_is_refused_with_its_variable(variable, text, problem):

@@ -1,0 +1,98 @@
+"""``lockstitch replay``: see before an upgrade whether the workflows of this release can go on with runs."""
+
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.progress import Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+from temporalio.converter import DataConverter
+from temporalio.service import RPCError, RPCStatusCode
+
+from lockstitch.commands.invocation import AsJson, carry_out, console, with_starter
+from lockstitch.history_replay import Kept, Replayed, Sample, Sampled, from_folder, from_server, problems, replay, save
+from lockstitch.run_view import print_json
+from lockstitch.starter.client import Starter
+from lockstitch.starter.payloads import data_converter
+
+
+def replay_histories(
+    query: Annotated[str, typer.Option(help="Only workflows of which this is true, as Temporal's search has it.")] = "",
+    limit: Annotated[
+        int, typer.Option(min=1, max=10_000, help="At most so many of each workflow and each way it ended.")
+    ] = 20,
+    status: Annotated[Kept, typer.Option(help="Those that are open, or have ended.")] = "all",
+    without_pinned: Annotated[
+        bool, typer.Option("--without-pinned", help="Leave out what is pinned to a version of the workers.")
+    ] = False,
+    from_: Annotated[
+        Path | None, typer.Option("--from", help="Replay the files of this folder; no server is asked.")
+    ] = None,
+    save_to: Annotated[Path | None, typer.Option("--save", help="Write what is replayed into this folder.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Replay real histories against the workflows of this release, and exit with 1 if it cannot go on with one.
+
+    Without options, those are the open workflows of the namespace and the latest of each way to end.
+    """
+    if from_ is not None:
+        results = carry_out(_replay(from_folder(from_), data_converter, save_to))
+    else:
+        sample = Sample(status, query, limit, without_pinned)
+        results = with_starter(lambda starter: _from_server(starter, sample, save_to))
+    if as_json:
+        for result in results:
+            print_json(asdict(result))
+    else:
+        _show(results)
+    if problems(results):
+        raise typer.Exit(1)
+
+
+async def _from_server(starter: Starter, sample: Sample, save_to: Path | None) -> list[Replayed]:
+    client = starter.temporal
+    try:
+        return await _replay(from_server(client, sample), client.data_converter, save_to)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.INVALID_ARGUMENT:
+            raise
+        problem = f"Temporal does not understand it: {error.message}"
+        raise typer.BadParameter(problem, param_hint="--query") from error
+
+
+async def _replay(
+    histories: AsyncGenerator[Sampled, None], converter: DataConverter, save_to: Path | None
+) -> list[Replayed]:
+    results: list[Replayed] = []
+
+    async def kept() -> AsyncGenerator[Sampled, None]:
+        async with aclosing(histories):
+            async for sampled in histories:
+                if save_to is not None:
+                    save(sampled.history, save_to)
+                yield sampled
+
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
+        task = progress.add_task("Looking for histories ...", total=None)
+        async for result in replay(kept(), converter):
+            results.append(result)
+            progress.update(task, description=f"{len(results)} histories replayed, {len(problems(results))} broken")
+    return results
+
+
+def _show(results: list[Replayed]) -> None:
+    counted = Counter((result.workflow_type, result.kind, result.problem is None) for result in results)
+    table = Table("workflow", "state", "histories", "events", "broken")
+    for workflow_type, kind in dict.fromkeys((result.workflow_type, result.kind) for result in results):
+        events = sum(it.events for it in results if (it.workflow_type, it.kind) == (workflow_type, kind))
+        fine, broken = counted[workflow_type, kind, True], counted[workflow_type, kind, False]
+        table.add_row(workflow_type, kind, str(fine + broken), str(events), f"[red]{broken}[/]" if broken else "0")
+    console.print(table if results else "No history was found, so nothing is known.")
+    for result in problems(results):
+        where = "" if result.event is None else f" at event {result.event}"
+        console.print(f"[red]{result.workflow_id}[/] ({result.workflow_type}, {result.kind}) breaks{where}:")
+        console.print(f"  {result.problem}", highlight=False, soft_wrap=True, markup=False)
