@@ -248,6 +248,11 @@ class Config:
         "",
         "Where people reach the HTTP server, for decision links; LOCKSTITCH_SERVER_URL where it is empty.",
     )
+    temporal_ui_url: str = _setting(
+        "LOCKSTITCH_TEMPORAL_UI_URL",
+        "",
+        "Where operators reach the Temporal UI, for the links of the page /console; it has none where this is empty.",
+    )
     log_format: LogFormat = _setting("LOCKSTITCH_LOG_FORMAT", "console", "How log lines look.", ("console", "json"))
     log_level: str = _setting(
         "LOCKSTITCH_LOG_LEVEL", "info", "What is logged.", ("debug", "info", "warning", "error", "critical")

@@ -125,6 +125,7 @@ class DevStack:
     def _settings(self) -> dict[str, str]:
         return {
             "LOCKSTITCH_TEMPORAL_ADDRESS": self.temporal_address,
+            "LOCKSTITCH_TEMPORAL_UI_URL": self.ui_url,
             "LOCKSTITCH_DATABASE_URL": f"sqlite:///{self.data_dir / 'lockstitch.db'}",
             "LOCKSTITCH_HOST": HOST,
             "LOCKSTITCH_PORT": str(self._ports["server"]),

@@ -58,6 +58,7 @@ SET = {
     "LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE": ("true", "webhook_allow_private", True),
     "LOCKSTITCH_LINK_SECRETS": ("new,old", "link_secrets", ("new", "old")),
     "LOCKSTITCH_PUBLIC_URL": ("https://lockstitch.example", "public_url", "https://lockstitch.example"),
+    "LOCKSTITCH_TEMPORAL_UI_URL": ("https://temporal.example", "temporal_ui_url", "https://temporal.example"),
     "LOCKSTITCH_LOG_FORMAT": ("json", "log_format", "json"),
     "LOCKSTITCH_LOG_LEVEL": ("debug", "log_level", "debug"),
     "LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES": ("5", "max_concurrent_activities", 5),
