@@ -5,7 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import httpx2
@@ -61,6 +61,7 @@ from lockstitch.starter.event_stream import read_events
 from lockstitch.starter.identifiers import id_for_key, new_id
 from lockstitch.starter.ingestion import EMBED_ANEW, INGEST_FILES, EmbedSlice, Ingestion
 from lockstitch.starter.payloads import data_converter
+from lockstitch.starter.run_history import RunHistory, read_history
 
 MAX_ANSWER_BYTES = 512 * 1024
 """The most that the outputs of one `Starter.answer` may hold together; Temporal takes 2 MB in one message."""
@@ -78,7 +79,8 @@ RECONNECT_FOR = timedelta(minutes=1)
 """How long `Starter.stream` tries to reach a server that does not answer."""
 
 _RECONNECT_PAUSE_SECONDS = 0.2
-_IS_A_RUN = f"WorkflowType = '{contract.THREAD_RUN}'"
+# A run that has left a long history behind is one run all the same.
+_IS_A_RUN = f"WorkflowType = '{contract.THREAD_RUN}' AND ExecutionStatus != 'ContinuedAsNew'"
 
 
 class Starter:
@@ -221,9 +223,12 @@ class Starter:
         thread_id: str | None = None,
         assistant_id: str | None = None,
         tenant: str | None = None,
+        started_before: datetime | None = None,
         limit: int = 100,
     ) -> Sequence[RunSnapshot]:
         """Return runs, newest first; with ``status``, ``thread_id``, ``assistant_id`` or ``tenant`` only those.
+
+        ``started_before`` is aware; with the ``started_at`` of the last run of a page, the next page follows.
 
         The Temporal server needs a moment until a change shows here; `snapshot` has it at once.
         """
@@ -232,6 +237,8 @@ class Starter:
         if not all(re.fullmatch(contract.NAME_PATTERN, value) for value in given.values()):
             return []  # no run has such a name, and it might mean something else inside a query
         terms = [f"Lockstitch{name} = '{value}'" for name, value in given.items()]
+        if started_before is not None:
+            terms.append(f"StartTime < '{started_before.astimezone(UTC).isoformat()}'")
         with _temporal_errors(self._client, ""):
             found = self._client.list_workflows(
                 " AND ".join([_IS_A_RUN, *terms]), limit=limit, page_size=min(limit, 1000)
@@ -257,6 +264,11 @@ class Starter:
                 return (await self._handle(run_id).describe()).status is WorkflowExecutionStatus.RUNNING
         except RunNotFound:
             return False
+
+    async def history(self, run_id: str) -> RunHistory:
+        """Return how the run went so far, as the Temporal server knows it; raises `RunNotFound`."""
+        with _temporal_errors(self._client, run_id):
+            return await read_history(self._client, run_id)
 
     async def answer(self, run_id: str, outputs: Sequence[ToolOutput]) -> None:
         """Give the run outputs of calls that wait for one (`RunSnapshot.pending_calls`); the rest may follow.
