@@ -96,7 +96,8 @@ def _object(row: Row) -> dict[str, object]:
 
 def _table(found: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("key", "begins with", "project", "name", "per minute", "operator", "created", "last used", "revoked"):
+    columns = ("key", "begins with", "project", "name", "per minute", "operator", "created", "last used", "revoked")
+    for column in columns:
         width = {"key": 28, "begins with": 18}.get(column)
         table.add_column(column, overflow="fold", no_wrap=width is not None, min_width=width)
     for row in found:
