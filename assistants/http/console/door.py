@@ -7,6 +7,7 @@ token of the cookie.
 import hmac
 import ipaddress
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -16,7 +17,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from lockstitch import telemetry
-from lockstitch.assistants import refusals
 from lockstitch.assistants.http.console.options import ConsoleOptions
 from lockstitch.assistants.http.console.sessions import SESSION_SECONDS, Session, Sessions, form_token
 from lockstitch.assistants.http.keyring import Keyring
@@ -69,10 +69,7 @@ class Door:
         return f"Door({self._keyring!r})"
 
     async def admit(self, request: Request) -> Visitor:
-        """Return who comes; raises `SignInNeeded`, and `ApiError` (403, 404) where nobody is let in at all."""
-        # Operations answer under the API's prefixes too, which a proxy may let through from everywhere.
-        if not request.scope["path"].startswith(PATH):
-            raise refusals.unknown_url(request.method, request.scope["path"])
+        """Return who comes; raises `SignInNeeded`, and `ApiError` (403) where nobody is let in at all."""
         if not await self._keyring.asks():
             self._check_host(request)
             return self.stranger(request)
@@ -104,6 +101,8 @@ class Door:
         row = await self._database.read(lambda connection: keys.operator_with_hash(connection, hashed), one_query=True)
         if row is None:
             raise self._key_refused()
+        key_id, now = row["id"], int(time.time())
+        await self._database.write(lambda connection: keys.used(connection, key_id, now))
         telemetry.log.info("console_signed_in", key_id=row["id"], by=name)
         return self._sessions.begin(row["id"], row["secret_hash"], name)
 

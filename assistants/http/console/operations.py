@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from lockstitch import telemetry
+from lockstitch.assistants import refusals
 from lockstitch.assistants.http.bodies import limited_stream
 from lockstitch.assistants.http.console.door import PATH, SESSION_COOKIE, VISIT_COOKIE, Door, SignInNeeded, Visitor
 from lockstitch.assistants.http.console.dossier import read_dossier
@@ -55,16 +56,29 @@ _TITLES = {
 def console_operations(services: Services, keyring: Keyring, options: ConsoleOptions) -> list[Operation]:
     """Return the operations; they ask for no key of a client, for the door has rules of its own."""
     console = Console(services, Door(services.database, keyring, options), options)
-    return [
-        Operation("GET", PATH, console.start, needs_key=False),
-        Operation("GET", PATH + "/", console.lead_home, needs_key=False),
-        Operation("GET", PATH + "/sign-in", console.lead_home, needs_key=False),
-        Operation("POST", PATH + "/sign-in", console.sign_in, needs_key=False),
-        Operation("POST", PATH + "/sign-out", console.sign_out, needs_key=False),
-        Operation("GET", _RUN, console.show_run, needs_key=False),
-        Operation("POST", _RUN + "/cancel", console.cancel_run, needs_key=False),
-        Operation("POST", _RUN + "/escalations/{escalation_id}", console.decide, needs_key=False),
+    answers = [
+        ("GET", PATH, console.start),
+        ("GET", PATH + "/", console.lead_home),
+        ("GET", PATH + "/sign-in", console.lead_home),
+        ("POST", PATH + "/sign-in", console.sign_in),
+        ("POST", PATH + "/sign-out", console.sign_out),
+        ("GET", _RUN, console.show_run),
+        ("POST", _RUN + "/cancel", console.cancel_run),
+        ("POST", _RUN + "/escalations/{escalation_id}", console.decide),
     ]
+    return [Operation(method, path, _at_the_root(answer), needs_key=False) for method, path, answer in answers]
+
+
+def _at_the_root(answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+    """Answer where no prefix comes before the path: the API's may be let through from everywhere."""
+
+    async def at_the_root(request: Request) -> Response:
+        path = request.scope["path"]
+        if not path.startswith(PATH):
+            raise refusals.unknown_url(request.method, path)
+        return await answer(request)
+
+    return at_the_root
 
 
 class Console:

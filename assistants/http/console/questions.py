@@ -71,9 +71,9 @@ def question_card(
         }
     )
     form = _form(asked, visitor) if has_form else ""
-    return Markup('<section class="card pad question" id="{}"><h3>{} {}</h3><p>{}</p>{}{}{}</section>').format(
-        asked.id, shown(asked.tool), REASONS[asked.reason], shown(asked.detail), told, _arguments(arguments), form
-    )
+    return Markup(
+        '<section class="card pad question" id="{}"><div><h3>{} {}</h3><p>{}</p>{}{}</div>{}</section>'
+    ).format(asked.id, shown(asked.tool), REASONS[asked.reason], shown(asked.detail), told, _arguments(arguments), form)
 
 
 def closed_questions(found: list[Escalation], now: datetime) -> Markup:

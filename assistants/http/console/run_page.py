@@ -133,7 +133,7 @@ def _tables(dossier: Dossier, went: Timeline) -> Iterator[Markup]:
     entries = went.entries[-MOST_ENTRIES:]
     yield _heading("What happened when", len(entries), len(went.entries), "newest")
     began = entries[0].at if entries else went.until
-    yield table(("time (UTC)", "after", "what", "took", ""), [_row(it, began) for it in entries], (4,))
+    yield table(("time (UTC)", "after", "where", "took", "what"), [_row(it, began) for it in entries], (4,))
     if dossier.calls:
         calls = dossier.calls[:MOST_TOLD]
         yield _heading("Tool calls", len(calls), len(dossier.calls), "first")
@@ -145,7 +145,7 @@ def _tables(dossier: Dossier, went: Timeline) -> Iterator[Markup]:
                     shown(call["name"]),
                     call["outcome"] or "open",
                     str(call["attempts"]),
-                    f"{call['duration_ms']} ms" if call["attempts"] else "",
+                    f"{call['duration_ms']} ms" if call["duration_ms"] else "",
                 )
                 for call in calls
             ],

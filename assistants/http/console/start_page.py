@@ -153,7 +153,7 @@ def _runs(found: Sequence[RunSnapshot], filters: Filters, now: datetime) -> Mark
             "No run is like that." if filters != Filters(refreshes=filters.refreshes) else "There are no runs yet."
         )
     shown_runs = found[:PAGE_SIZE]
-    columns = ("run", "status", "started", "took", "waits for", "thread", "assistant", "tenant")
+    columns = ("run", "status", "started", "took", "waits for", "tenant", "thread, assistant")
     made = table(columns, [_row(run, now) for run in shown_runs])
     last = shown_runs[-1].started_at
     if len(found) <= PAGE_SIZE or last is None:
@@ -166,14 +166,13 @@ def _row(run: RunSnapshot, now: datetime) -> tuple[str, ...]:
     asked = {asked.tool for asked in run.escalations if asked.is_open and run.ended_at is None}
     waits = sorted(asked | {call.name for call in run.pending_calls})
     began, until = run.started_at or now, run.ended_at or now
-    ids = Markup('<span class="id">{}</span>')
+    ids = Markup('<span class="id faint">{}</span>')
     return (
         run_link(run.run_id),
         badge(run.status),
         when(began, now),
         took(until - began),
-        shown(", ".join(waits)),
-        ids.format(shown(run.thread_id or "")),
-        ids.format(shown(run.assistant_id or "")),
+        Markup('<span class="waits">{}</span>').format(shown(", ".join(waits))),
         shown(run.tenant),
+        Markup("{}<br>{}").format(ids.format(shown(run.thread_id or "")), ids.format(shown(run.assistant_id or ""))),
     )

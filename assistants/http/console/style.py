@@ -65,11 +65,12 @@ progress::-moz-progress-bar { background: var(--wait) }
 .filters { display: flex; flex-wrap: wrap; gap: .625rem; align-items: end; margin-bottom: .75rem }
 .filters label { display: block; font-size: .8125rem; color: var(--faint) }
 .filters input { width: 12rem }
+.filters input, .filters select, .filters button { height: 2.375rem }
 .scroll { overflow-x: auto }
 table { width: 100%; border-collapse: collapse }
 th { padding: .5rem .75rem; text-align: left; font-size: .8125rem; font-weight: 500; color: var(--faint);
   white-space: nowrap; border-bottom: 1px solid var(--line) }
-td { padding: .5rem .75rem; vertical-align: top; border-top: 1px solid var(--line) }
+td { padding: .5rem .75rem; vertical-align: middle; border-top: 1px solid var(--line) }
 tbody tr:first-child td { border-top: 0 }
 tbody tr:hover { background: var(--soft) }
 td.nowrap, th.nowrap { white-space: nowrap }
@@ -96,7 +97,10 @@ button.bad { color: var(--bad) }
 button.plain { padding: 0; border: 0; background: none; color: var(--accent); font-weight: 400 }
 .buttons { display: flex; flex-wrap: wrap; gap: .625rem; margin-top: 1rem }
 details > summary { cursor: pointer; color: var(--faint) }
-.question { border-left: 3px solid var(--wait); scroll-margin-top: 1rem }
+.question { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: 1rem 2.5rem;
+  border-left: 3px solid var(--wait); scroll-margin-top: 1rem }
+.question .field:first-of-type { margin-top: 0 }
+.waits { color: var(--wait); font-weight: 600 }
 .question + .question { margin-top: .75rem }
 .note { padding: .625rem 1rem; margin: 0 0 1rem; border-radius: .5rem; background: var(--wait-soft) }
 .note.bad { background: var(--bad-soft) }

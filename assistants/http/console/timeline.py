@@ -18,7 +18,7 @@ MOST_CALLS = 25
 
 _TURNS = ("start_run", "submit_tool_outputs", "replace_run")
 _BUILT_IN = ("run_code", "search_files")
-_OTHER = {"read_run": "the run is read again upstream", "end_run": "the run is ended upstream"}
+_OTHER = {"read_run": "reading the run again", "end_run": "ending the run"}
 _NOTES = {
     "answer": "outputs came from outside",
     "cancel_requested": "somebody asked for the run to be cancelled",
@@ -145,7 +145,7 @@ def _model_lane(history: RunHistory) -> Lane:
 
 def _other_lane(history: RunHistory) -> Lane:
     found = [activity for activity in history.activities if activity.name in _OTHER]
-    return Lane("Run upstream", "", [bar for it in found for bar in _activity_bars(it, _OTHER[it.name], "", "work")])
+    return Lane("Other work", "", [bar for it in found for bar in _activity_bars(it, _OTHER[it.name], "", "work")])
 
 
 def _outside_lane(history: RunHistory) -> Lane:
@@ -194,7 +194,7 @@ def _state(activities: Sequence[ActivityRecord], asked: Sequence[Escalation]) ->
 
 def _question_lane(asked: Escalation, deliveries: Sequence[Mapping[str, Any]]) -> Lane:
     said = f"a person was asked ({asked.reason}): {asked.detail}"
-    bar = Bar(asked.opened_at, asked.closed_at, "person", "" if asked.closed_at else "waits for a person", said)
+    bar = Bar(asked.opened_at, asked.closed_at, "person", "" if asked.closed_at else "waits", said)
     marks = [_delivery_mark(row) for row in deliveries if row["escalation_id"] == asked.id]
     if asked.closed_at is not None:
         marks.append(Mark(asked.closed_at, "good" if asked.decision else "idle", what_became(asked)))
@@ -216,12 +216,11 @@ def _delivery_mark(row: Mapping[str, Any]) -> Mark:
 def _activity_bars(activity: ActivityRecord, what: str, label: str, kind: Kind) -> Iterator[Bar]:
     """Yield the time before the last attempt, where there was any to speak of, and that attempt."""
     begun = activity.started_at
-    waited = _waited(activity)
     if begun is None:
-        yield Bar(activity.scheduled_at, activity.ended_at, "wait", "", f"{what}: {waited}")
+        yield Bar(activity.scheduled_at, activity.ended_at, "wait", "", f"{what} {_waited(activity)}")
         return
     if begun - activity.scheduled_at > _NOTICEABLE or activity.attempts > 1:
-        yield Bar(activity.scheduled_at, begun, "wait", "", f"{what}: {waited}")
+        yield Bar(activity.scheduled_at, begun, "wait", "", f"{what} {_waited(activity)}")
     last = f"{what} {activity.attempts}" if what == "attempt" else what
     if activity.outcome == "pending":
         yield Bar(begun, None, "work", label, f"{last} is under way")
@@ -232,20 +231,16 @@ def _activity_bars(activity: ActivityRecord, what: str, label: str, kind: Kind) 
 
 
 def _waited(activity: ActivityRecord) -> str:
-    failed = activity.attempts - 1
+    """Say of the time before the last attempt what passed in it."""
     if activity.started_at is None and activity.outcome != "pending":
-        return f"never begun, {_said_outcome(activity)}"
+        return f"never began, {_said_outcome(activity)}"
+    failed = activity.attempts - 1
     if failed <= 0:
         return "waited for a worker"
-    attempts = f"{failed} {'attempt' if failed == 1 else 'attempts'} failed before"
-    return (
-        f"{attempts}, the last with: {activity.failure}" if activity.failure and _shows_earlier(activity) else attempts
-    )
-
-
-def _shows_earlier(activity: ActivityRecord) -> bool:
-    """Tell whether the failure is that of an earlier attempt, and not how the activity ended."""
-    return activity.outcome not in ("failed", "timed_out")
+    # The failure of an activity that has failed is that of its last attempt; what the others said is not kept.
+    is_earlier = activity.failure and activity.outcome not in ("failed", "timed_out")
+    reason = f", the last with: {activity.failure}" if is_earlier else ""
+    return f"{activity.attempts} came after {failed} that failed{reason}"
 
 
 def _said_outcome(activity: ActivityRecord) -> str:
