@@ -324,6 +324,11 @@ class Config:
         "",
         "Where people reach the HTTP server, for decision links; LOCKSTITCH_SERVER_URL where it is empty.",
     )
+    temporal_ui_url: str = _setting(
+        "LOCKSTITCH_TEMPORAL_UI_URL",
+        "",
+        "Where operators reach the Temporal UI, for the links of the page /console; it has none where this is empty.",
+    )
     deliveries_kept_days: int = _setting(
         "LOCKSTITCH_DELIVERIES_KEPT_DAYS",
         30,

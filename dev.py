@@ -139,6 +139,7 @@ class DevStack:
             "LOCKSTITCH_TEMPORAL_ADDRESS": self.temporal_address,
             **dict.fromkeys(_OTHER_SERVERS_SETTINGS, ""),
             "LOCKSTITCH_CODEC_ORIGINS": self.ui_url,
+            "LOCKSTITCH_TEMPORAL_UI_URL": self.ui_url,
             "LOCKSTITCH_DATABASE_URL": f"sqlite:///{self.data_dir / 'lockstitch.db'}",
             "LOCKSTITCH_HOST": HOST,
             "LOCKSTITCH_PORT": str(self._ports["server"]),

@@ -33,12 +33,15 @@ def create_key(
         int | None,
         typer.Option(min=1, max=MOST_PER_MINUTE, help="Requests per minute; without it, there is no limit."),
     ] = None,
+    operator: Annotated[
+        bool, typer.Option("--operator", help="Open the page /console too, which shows the runs of every project.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Create a key and print it, once: it is stored as a hash, and nobody can read it again."""
     from lockstitch.assistants.store import keys, projects
 
-    new, now = keys.NewKey(checked_project(project), name, rate_limit), int(time.time())
+    new, now = keys.NewKey(checked_project(project), name, rate_limit, operator), int(time.time())
     wanted = None if handlers is None else (parse_handlers(handlers),)
 
     def create(connection: "Connection") -> tuple[Row, str]:
@@ -87,12 +90,14 @@ def revoke_key(
 
 
 def _object(row: Row) -> dict[str, object]:
-    return {name: value for name, value in row.items() if name not in ("seq", "secret_hash")}
+    shown = {name: value for name, value in row.items() if name not in ("seq", "secret_hash")}
+    return {**shown, "operator": bool(row["operator"])}
 
 
 def _table(found: Sequence[Row]) -> Table:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("key", "begins with", "project", "name", "per minute", "created", "last used", "revoked"):
+    columns = ("key", "begins with", "project", "name", "per minute", "operator", "created", "last used", "revoked")
+    for column in columns:
         width = {"key": 28, "begins with": 18}.get(column)
         table.add_column(column, overflow="fold", no_wrap=width is not None, min_width=width)
     for row in found:
@@ -100,7 +105,7 @@ def _table(found: Sequence[Row]) -> Table:
         limit = "" if row["rate_limit"] is None else str(row["rate_limit"])
         days = (_day(row[column]) for column in ("created_at", "last_used_at", "revoked_at"))
         names = (escape(row[column]) for column in ("prefix", "project_id", "name"))
-        table.add_row(f"[{style}]{row['id']}[/]", *names, limit, *days)
+        table.add_row(f"[{style}]{row['id']}[/]", *names, limit, "yes" if row["operator"] else "", *days)
     return table
 
 

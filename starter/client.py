@@ -64,6 +64,7 @@ from lockstitch.starter.payload_check import check_payload_keys
 from lockstitch.starter.payload_keys import PayloadKeys
 from lockstitch.starter.payload_store import payload_store_at
 from lockstitch.starter.payloads import data_converter_with
+from lockstitch.starter.run_history import RunHistory, read_history
 from lockstitch.starter.search_attributes import ensure_search_attributes, missing_search_attributes
 from lockstitch.starter.temporal_errors import temporal_errors
 from lockstitch.starter.temporal_server import DEFAULT_ADDRESS, DEFAULT_NAMESPACE, TemporalServer
@@ -82,7 +83,8 @@ RECONNECT_FOR = timedelta(minutes=1)
 """How long `Starter.stream` tries to reach a server that does not answer."""
 
 _RECONNECT_PAUSE_SECONDS = 0.2
-_IS_A_RUN = f"WorkflowType = '{contract.THREAD_RUN}'"
+# A run that has left a long history behind is one run all the same.
+_IS_A_RUN = f"WorkflowType = '{contract.THREAD_RUN}' AND ExecutionStatus != 'ContinuedAsNew'"
 
 
 class Starter:
@@ -259,9 +261,12 @@ class Starter:
         thread_id: str | None = None,
         assistant_id: str | None = None,
         tenant: str | None = None,
+        started_before: datetime | None = None,
         limit: int = 100,
     ) -> Sequence[RunSnapshot]:
         """Return runs, newest first; with ``status``, ``thread_id``, ``assistant_id`` or ``tenant`` only those.
+
+        ``started_before`` is aware; with the ``started_at`` of the last run of a page, the next page follows.
 
         The Temporal server needs a moment until a change shows here; `snapshot` has it at once.
         """
@@ -270,6 +275,8 @@ class Starter:
         if not all(re.fullmatch(contract.NAME_PATTERN, value) for value in given.values()):
             return []  # no run has such a name, and it might mean something else inside a query
         terms = [f"Lockstitch{name} = '{value}'" for name, value in given.items()]
+        if started_before is not None:
+            terms.append(f"StartTime < '{started_before.astimezone(UTC).isoformat()}'")
         with temporal_errors(self._client, ""):
             found = self._client.list_workflows(
                 " AND ".join([_IS_A_RUN, *terms]), limit=limit, page_size=min(limit, 1000)
@@ -302,6 +309,11 @@ class Starter:
                 return (await self._handle(run_id).describe()).status is WorkflowExecutionStatus.RUNNING
         except RunNotFound:
             return False
+
+    async def history(self, run_id: str) -> RunHistory:
+        """Return how the run went so far, as the Temporal server knows it; raises `RunNotFound`."""
+        with temporal_errors(self._client, run_id):
+            return await read_history(self._client, run_id)
 
     async def answer(self, run_id: str, outputs: Sequence[ToolOutput]) -> None:
         """Give the run outputs of calls that wait for one (`RunSnapshot.pending_calls`); the rest may follow.

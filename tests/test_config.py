@@ -66,6 +66,7 @@ SET = {
     "OTEL_EXPORTER_OTLP_HEADERS": ("api-key=1, tenant=a", "otel_headers", ("api-key=1", "tenant=a")),
     "OTEL_SERVICE_NAME": ("assistants", "otel_service_name", "assistants"),
     "OTEL_TRACES_SAMPLER_ARG": ("0.25", "otel_sampler_arg", 0.25),
+    "LOCKSTITCH_TEMPORAL_UI_URL": ("https://temporal.example", "temporal_ui_url", "https://temporal.example"),
     "LOCKSTITCH_LOG_FORMAT": ("json", "log_format", "json"),
     "LOCKSTITCH_LOG_LEVEL": ("debug", "log_level", "debug"),
     "LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES": ("5", "max_concurrent_activities", 5),

@@ -18,6 +18,8 @@ from lockstitch.assistants.fleet_reader import FleetReader
 from lockstitch.assistants.http.api import Api
 from lockstitch.assistants.http.assistants import Assistants
 from lockstitch.assistants.http.codec import codec_operations
+from lockstitch.assistants.http.console.operations import console_operations
+from lockstitch.assistants.http.console.options import ConsoleOptions
 from lockstitch.assistants.http.decisions import Decisions
 from lockstitch.assistants.http.files import Files
 from lockstitch.assistants.http.health import health_operations
@@ -61,13 +63,20 @@ PATIENCE = timedelta(seconds=30)
 """How long a client may take for the head of a request, and its body beyond what its size takes."""
 
 
-def build_app(services: Services, keyring: Keyring | None = None, *, patience: timedelta = PATIENCE) -> Api:
+def build_app(
+    services: Services,
+    keyring: Keyring | None = None,
+    *,
+    patience: timedelta = PATIENCE,
+    console: ConsoleOptions | None = None,
+) -> Api:
     """Return the API; every path answers under ``/v1``, ``/openai`` and the root.
 
     Without a ``keyring`` that says otherwise, keys are asked for as soon as there are any.
     """
-    keys = KeyCheck(keyring or Keyring(services.database))
-    return Api(_operations(services), keys, services.streams, patience)
+    keyring = keyring or Keyring(services.database)
+    operations = [*_operations(services), *console_operations(services, keyring, console or ConsoleOptions())]
+    return Api(operations, KeyCheck(keyring), services.streams, patience)
 
 
 def _operations(services: Services) -> list[Operation]:
@@ -183,6 +192,12 @@ def _decision_links(config: Config) -> DecisionLinks | None:
     return DecisionLinks(config.link_secrets, config.public_url or config.server_url)
 
 
+def _console_options(config: Config) -> ConsoleOptions:
+    secret = config.link_secrets[0] if config.link_secrets else ""
+    url = config.public_url or config.server_url
+    return ConsoleOptions(config.temporal_ui_url, config.temporal_namespace, url, secret)
+
+
 async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
     """Serve the API until ``stop`` is set; without one, until the process gets SIGTERM or SIGINT.
 
@@ -192,6 +207,7 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
     """
     if stop is None:
         stop = _told_to_stop()
+    console = _console_options(config)
     listener = listen(config.host, config.port, purpose="the HTTP server", option="LOCKSTITCH_PORT")
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
@@ -200,7 +216,7 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
         services = await stack.enter_async_context(open_services(config, telemetry.buffering_runtime()))
         keyring = await _keyring(config, services.database)
         await stack.enter_async_context(FleetReader(services.starter, services.database))
-        app = build_app(services, keyring, patience=config.request_timeout)
+        app = build_app(services, keyring, patience=config.request_timeout, console=console)
         traced = TracedApi(app) if tracing.is_on() else app
         await stack.enter_async_context(serving(traced, listener, guarded_protocol(config.request_timeout)))
         stack.callback(services.feed.dismiss)

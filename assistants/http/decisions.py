@@ -7,7 +7,6 @@ never decides, for mail scanners and chat programs open the links that they see.
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
-from urllib.parse import parse_qs
 
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from starlette.requests import Request
@@ -24,6 +23,7 @@ from lockstitch.assistants.http.decision_page import (
     question_page,
     sentence_page,
 )
+from lockstitch.assistants.http.form_fields import form_fields
 from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.store import tool_calls
 from lockstitch.errors import (
@@ -55,7 +55,7 @@ HEADERS = {
 
 _SOMEBODY = "somebody with the link"
 
-_STATUSES: dict[type[LockstitchError], int] = {
+STATUSES_OF_ERRORS: dict[type[LockstitchError], int] = {
     DecisionLinkForged: 403,
     DecisionLinkExpired: 410,
     DecisionLinkInvalid: 404,
@@ -169,7 +169,7 @@ async def _answered(request: Request, operation: Callable[[Request], Awaitable[R
     except ApiError as error:
         answer = _refusal(request, error.status, error.message)
     except LockstitchError as error:
-        status = next((status for kind, status in _STATUSES.items() if isinstance(error, kind)), 500)
+        status = next((status for kind, status in STATUSES_OF_ERRORS.items() if isinstance(error, kind)), 500)
         answer = _refusal(request, status, str(error))
     answer.headers.update(HEADERS)
     return answer
@@ -219,10 +219,9 @@ async def _read(request: Request) -> LinkDecision:
 
 def _fields(body: bytes) -> dict[str, str]:
     try:
-        fields = parse_qs(body.decode("ascii"), errors="strict", max_num_fields=10)
+        return form_fields(body)
     except ValueError:
         raise ApiError("The decision cannot be read: this is no form.") from None
-    return {name: values[-1].replace("\r\n", "\n") for name, values in fields.items()}
 
 
 def _object(escalation: Escalation) -> dict[str, Any]:

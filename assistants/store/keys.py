@@ -28,6 +28,9 @@ _USABLE = Prepared(
         keys.c.secret_hash == bindparam("hash"), keys.c.revoked_at.is_(None)
     )
 )
+_OPERATOR = select(keys.c.id, keys.c.secret_hash).where(keys.c.operator.is_(True), keys.c.revoked_at.is_(None))
+_OPERATOR_BY_HASH = Prepared(_OPERATOR.where(keys.c.secret_hash == bindparam("hash")))
+_OPERATOR_BY_ID = Prepared(_OPERATOR.where(keys.c.id == bindparam("key")))
 _USED = Prepared(update(keys).where(keys.c.id == bindparam("key")).values(last_used_at=bindparam("at")))
 
 
@@ -38,6 +41,8 @@ class NewKey:
     project: str
     name: str = ""
     rate_limit: int | None = None
+    operator: bool = False
+    """Whether it opens the operator's page too."""
 
 
 def create(connection: Connection, new: NewKey, now: int) -> tuple[Row, str]:
@@ -55,6 +60,7 @@ def create(connection: Connection, new: NewKey, now: int) -> tuple[Row, str]:
         "prefix": secret[:_SHOWN],
         "rate_limit": new.rate_limit,
         "created_at": now,
+        "operator": new.operator,
     }
     return rows.add(connection, keys, values), secret
 
@@ -67,6 +73,16 @@ def any_exist(connection: Connection) -> bool:
 def find(connection: Connection, secret_hash: str) -> Row | None:
     """Return the key whose secret has this hash; ``None`` where there is none, or it was revoked."""
     return _USABLE.one(connection, {"hash": secret_hash})
+
+
+def operator_with_hash(connection: Connection, secret_hash: str) -> Row | None:
+    """Return the ``id`` and ``secret_hash`` of an operator's key as `find` does; ``None`` for every other key."""
+    return _OPERATOR_BY_HASH.one(connection, {"hash": secret_hash})
+
+
+def operator_with_id(connection: Connection, key_id: str) -> Row | None:
+    """Do what `operator_with_hash` does for the key with an id."""
+    return _OPERATOR_BY_ID.one(connection, {"key": key_id})
 
 
 def listed(connection: Connection, project: str | None = None) -> Sequence[Row]:

@@ -77,6 +77,8 @@ keys = Table(
     Column("created_at", _Time, nullable=False),
     Column("last_used_at", _Time),
     Column("revoked_at", _Time),
+    # Whether it opens the operator's page, which shows the runs of every project; null: no.
+    Column("operator", Boolean),
 )
 
 assistants = Table(

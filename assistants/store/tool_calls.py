@@ -22,6 +22,11 @@ _BEGIN_ATTEMPT = Prepared(
     .values(attempts=tool_calls.c.attempts + 1)
     .returning(tool_calls)
 )
+_OUTCOMES = Prepared(
+    select(*(tool_calls.c[name] for name in ("call_id", "name", "outcome", "attempts", "duration_ms")))
+    .where(tool_calls.c.run_id == bindparam("run"))
+    .order_by(tool_calls.c.step_id, tool_calls.c.position)
+)
 _UNANSWERED = Prepared(
     select(tool_calls.c.call_id)
     .where(tool_calls.c.run_id == bindparam("run"), tool_calls.c.output.is_(None))
@@ -60,6 +65,11 @@ def begin_attempt(connection: Connection, run_id: str, call_id: str) -> Row | No
 def end_attempt(connection: Connection, run_id: str, call_id: str, attempt: int) -> None:
     """Take note that the attempt failed, so that its outcome is known."""
     rows.overwrite(connection, tool_calls, {"run_id": run_id, "call_id": call_id}, {"ended_attempt": attempt})
+
+
+def outcomes_of_run(connection: Connection, run_id: str) -> Sequence[Row]:
+    """Return what became of each call of the run, in the order in which the model made them, without any content."""
+    return _OUTCOMES.all(connection, {"run": run_id})
 
 
 def earlier_outcome_is_unknown(call: Row) -> bool:
