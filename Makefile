@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FUZZER := .venv-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories lock clean
+.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories images-check lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -54,12 +54,22 @@ local-model: $(VENV)/.ready ## Install a small language model that needs no key,
 histories: $(VENV)/.ready ## Record the workflow histories that the replay test replays
 	$(BIN)/python -P tests/workflows/record_histories.py
 
+images-check: $(VENV)/.ready ## Install what the images install, without a container engine, and try it; takes minutes
+	$(BIN)/python -P tests/deploy/install_images.py
+
 lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements.txt
 	uv pip compile pyproject.toml --extra embedded --extra code-interpreter --extra file-search --extra s3-storage --extra tracing --group dev --universal --python-version 3.11 \
 		--constraint requirements.txt \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-dev.txt
+	# What the images ship is what was tested.
+	uv pip compile pyproject.toml --extra s3-storage --extra tracing --universal --python-version 3.11 \
+		--constraint requirements-dev.txt \
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-image.txt
+	uv pip compile pyproject.toml --extra code-interpreter --extra file-search --extra s3-storage --extra tracing --universal --python-version 3.11 \
+		--constraint requirements-dev.txt \
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-extras.txt
 
 clean: ## Remove what was built and installed
 	rm -rf $(VENV) $(FUZZER) .clients tests/clients/node/node_modules build dist *.egg-info .lockstitch .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
