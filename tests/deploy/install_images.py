@@ -1,4 +1,4 @@
-"""Installs what the Dockerfile installs, without a container engine, and tries it: `make images-check`.
+"""Installs what the Dockerfile installs, without a container engine, and tries it: `make images-check`. Takes the names of the images to try; none: all.
 
 For each image: a new virtual environment, the requirements with their hashes, the wheel that is built from nothing but
 what the build gets, then the console script, and each extra that the image promises. Takes minutes; needs a registry.
@@ -65,7 +65,8 @@ def main() -> None:
         folder = Path(temporary)
         (folder / "source").mkdir()
         built = wheel(folder)
-        for image, (requirements, modules) in IMAGES.items():
+        for image in sys.argv[1:] or IMAGES:
+            requirements, modules = IMAGES[image]
             began = time.monotonic()
             programs = install(folder / image, requirements, built)
             run(programs / "lockstitch", "--help", cwd=folder, env=SETTINGS)

@@ -164,6 +164,16 @@ Each ends the rendering with one sentence that says what to change.
 
 {{- define "lockstitch.checks.versions" -}}
 {{- $names := dict -}}
+{{- $versioned := list -}}
+{{- $unversioned := list -}}
+{{- range (include "lockstitch.processes" . | fromJson).items -}}
+{{- if eq (include "lockstitch.versioned" (dict "root" $ "spec" .)) "true" }}{{ $versioned = concat $versioned .serves }}{{ else }}{{ $unversioned = concat $unversioned .serves }}{{ end -}}
+{{- end -}}
+{{- range $serves := list "tools" "files" "code" -}}
+{{- if and (has $serves $versioned) (has $serves $unversioned) -}}
+{{- fail (printf "worker.versioning.enabled is true and %s are served by workers that carry runs and by a group that does not: Temporal would hand the group none of them, so take %s out of one of the two." $serves $serves) -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.worker.previousVersions (not .Values.worker.versioning.enabled) -}}
 {{- fail "worker.previousVersions is set and worker.versioning.enabled is false: Temporal does not tell versions apart then, so set it to true or leave the list empty." -}}
 {{- end -}}

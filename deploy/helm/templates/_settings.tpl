@@ -50,9 +50,6 @@ LOCKSTITCH_PAYLOAD_STORE_OVER_KIB: {{ .overKib | int | quote }}
 LOCKSTITCH_EMBEDDER: {{ $values.embeddings.embedder | quote }}
 LOCKSTITCH_SANDBOX: {{ include "lockstitch.sandbox" .root | quote }}
 LOCKSTITCH_SHUTDOWN_GRACE_SECONDS: {{ $values.shutdownGraceSeconds | int | quote }}
-{{- with $values.metrics.tenantClasses }}
-LOCKSTITCH_TENANT_CLASSES: {{ join "," . | quote }}
-{{- end }}
 {{- if $values.tracing.endpoint }}
 OTEL_EXPORTER_OTLP_ENDPOINT: {{ $values.tracing.endpoint | quote }}
 {{- with $values.tracing.serviceName }}
@@ -96,6 +93,9 @@ LOCKSTITCH_METRICS_HOST: "0.0.0.0"
 LOCKSTITCH_METRICS_PORT: {{ include "lockstitch.metricsPort" . | quote }}
 LOCKSTITCH_WORKER_SERVES: {{ join "," .spec.serves | quote }}
 LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES: {{ default .root.Values.worker.maxConcurrentActivities .spec.own.maxConcurrentActivities | int | quote }}
+{{- with .root.Values.metrics.tenantClasses }}
+LOCKSTITCH_TENANT_CLASSES: {{ join "," . | quote }}
+{{- end }}
 {{- if eq (include "lockstitch.versioned" .) "true" }}
 LOCKSTITCH_DEPLOYMENT_NAME: {{ include "lockstitch.deploymentName" .root | quote }}
 LOCKSTITCH_BUILD_ID: {{ include "lockstitch.buildId" . | quote }}
