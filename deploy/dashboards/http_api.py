@@ -26,7 +26,7 @@ _FIRST = Row(
             bad_from=0.05,
         ),
         stat(
-            "Time to the first byte",
+            "Time to the first byte (95 %)",
             "95 % of the requests of the last 5 minutes were answered within this time.",
             "max(namespace:lockstitch_http_request_duration_seconds:p95_5m{<here>})",
             "s",
@@ -39,7 +39,7 @@ _FIRST = Row(
             "sum(lockstitch_open_streams{<here>})",
         ),
         stat(
-            "Stream lag",
+            "Stream lag (95 %)",
             "95 % of the events of the last 5 minutes reached their watchers within this time after they were "
             "committed.",
             "max(namespace:lockstitch_stream_lag_seconds:p95_5m{<here>})",
