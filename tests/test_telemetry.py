@@ -22,6 +22,7 @@ from lockstitch.assistants.store import assistants
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
 from lockstitch.probes import listen, probe_app, serving
+from lockstitch.sdk_metrics import TemporalMetrics
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
 from lockstitch.tools import ToolRegistry, tool
@@ -236,7 +237,7 @@ async def test_a_metric_whose_labels_differ_between_updates_is_one_family():
     buffer = MetricBuffer(1000)
     runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
     registry = CollectorRegistry()
-    registry.register(telemetry.TemporalMetrics(buffer))
+    registry.register(TemporalMetrics(buffer))
     counter = runtime.metric_meter.create_counter("things_total", "Things.")
     counter.add(1, {"kind": "a"})
     counter.add(2, {"kind": "a"})
