@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 DASHBOARDS = ROOT / "deploy" / "helm" / "dashboards"
 RULES = ROOT / "deploy" / "helm" / "rules"
 
-VARIABLES = {"$__rate_interval": "5m", "$__range": "1h", "$__interval": "1m"}
 TARGET_LABELS = frozenset({"namespace", "job", "instance", "pod"})
 """What Prometheus adds to everything that it scrapes."""
 
@@ -64,10 +63,9 @@ def panels(dashboard: dict[str, Any]) -> list[dict[str, Any]]:
     return [panel for panel in dashboard["panels"] if panel["type"] != "row"]
 
 
-def with_values(text: str, dashboard: dict[str, Any]) -> str:
+def with_values(text: str, dashboard: dict[str, Any], rate_interval: str = "5m") -> str:
     """Put values in the place of variables, as Grafana does where everything is chosen."""
-    for name, value in VARIABLES.items():
-        text = text.replace(name, value)
+    text = text.replace("$__rate_interval", rate_interval)
     for variable in dashboard["templating"]["list"]:
         text = text.replace(f"${variable['name']}", variable.get("allValue", ""))
     return text
