@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -40,11 +41,18 @@ def probes_of(checks: Mapping[str, Check]) -> Mapping[str, Probe]:
         return JSONResponse({"status": "ok"})
 
     async def metrics(request: Request) -> Response:
-        # OpenMetrics where the scraper asks for it: only there, buckets have exemplars.
-        encode, content_type = choose_encoder(request.headers.get("accept", ""))
+        encode, content_type = _encoder(request.headers.get("accept", ""))
         return Response(encode(registry), headers={"content-type": content_type})
 
     return {"/healthz": live, "/readyz": ready, "/metrics": metrics}
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """Return OpenMetrics, which has exemplars, where the scraper asks for it; else the text that Prometheus made."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # the library reads no version that is not made of numbers
+        return choose_encoder("")
 
 
 async def _try(check: Check) -> str | None:

@@ -6,6 +6,8 @@ and the workflows record, which a collector takes out of the SDK's buffer.
 
 import logging
 import sys
+import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, Literal
@@ -82,6 +84,30 @@ UPSTREAM_REQUESTS = Counter(
     ["backend", "operation", "code"],
     registry=registry,
 )
+EVENT_LOG_EVENTS = Counter(
+    "lockstitch_event_log_events", "Events of backends that were written to event logs.", registry=registry
+)
+EVENT_LOG_LAG = Histogram(
+    "lockstitch_event_log_lag_seconds",
+    "Time from when a backend gave something to when it was committed.",
+    buckets=FAST_SECONDS,
+    registry=registry,
+)
+EVENT_LOG_WRITE_DURATION = Histogram(
+    "lockstitch_event_log_write_duration_seconds",
+    "Time of one transaction that writes events.",
+    buckets=FAST_SECONDS,
+    registry=registry,
+)
+STREAM_LAG = Histogram(
+    "lockstitch_stream_lag_seconds",
+    "Time from the writing of events to their being handed to a client that was connected already.",
+    buckets=FAST_SECONDS,
+    registry=registry,
+)
+FILES_INGESTED = Counter(
+    "lockstitch_files_ingested", "Files that were taken into vector stores, or not.", ["outcome"], registry=registry
+)
 FLEET = VanishingGauges(fleet_gauges.ALL)
 registry.register(FLEET)
 FLEET_READINGS = Counter(
@@ -124,6 +150,15 @@ def notification_ended(event: str, outcome: str, duration: timedelta | None = No
     NOTIFICATIONS.labels(event, outcome).inc()
     if duration is not None:
         NOTIFICATION_DURATION.labels(event, outcome).observe(duration.total_seconds())
+
+
+def events_written(events: int, seconds: float, given: Sequence[float]) -> None:
+    """Count one transaction of events; ``given`` says when a backend gave what it tells (monotonic seconds)."""
+    now = time.monotonic()
+    EVENT_LOG_EVENTS.inc(events)
+    EVENT_LOG_WRITE_DURATION.observe(seconds)
+    for when in given:
+        EVENT_LOG_LAG.observe(now - when)
 
 
 def tell_build(version: str, build_id: str, process: Literal["worker", "server"]) -> None:
