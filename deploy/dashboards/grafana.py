@@ -210,7 +210,7 @@ def _defaults(panel: Panel) -> Json:
         }
     elif panel.kind in ("stat", "bargauge"):
         defaults["color"] = {"mode": "thresholds"}
-        defaults["noValue"] = "–"
+        defaults["noValue"] = "-"
     return defaults
 
 

@@ -11,7 +11,7 @@ HERE = 'namespace="here"'
 
 @dataclass(frozen=True, slots=True)
 class AlertCase:
-    """``fires`` ends in exactly one alert with ``labels``; ``silent`` is as near to that as may be, and ends in none."""
+    """``fires`` ends in one alert with ``labels``; ``silent`` is as near to that as may be, and ends in none."""
 
     fires: Series
     silent: Series
@@ -229,7 +229,7 @@ _NO_TRAFFIC = "5x60"
 def _quantile(metric: str) -> RecordCase:
     # Of ten, nine within a second; the 95th of a hundred is in the middle of the bucket from 1 to 3.
     return RecordCase(
-        _histogram(metric, "3", "9", "1"), 2.0, {name: _NO_TRAFFIC for name in _histogram(metric, "3", "1", "1")}
+        _histogram(metric, "3", "9", "1"), 2.0, dict.fromkeys(_histogram(metric, "3", "1", "1"), _NO_TRAFFIC)
     )
 
 
