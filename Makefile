@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 FUZZER := .venv-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories images-check lock clean
+.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories dashboards dashboards-check drill images-check lock clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.ready ## Run the main job on the embedded stack and show it
 	$(BIN)/lockstitch demo
@@ -53,6 +53,15 @@ local-model: $(VENV)/.ready ## Install a small language model that needs no key,
 
 histories: $(VENV)/.ready ## Record the workflow histories that the replay test replays
 	$(BIN)/python -P tests/workflows/record_histories.py
+
+dashboards: $(VENV)/.ready ## Write the Grafana dashboards into the chart
+	$(BIN)/python -P -m lockstitch.deploy.dashboards.write
+
+dashboards-check: $(VENV)/.ready $(VENV)/.programs ## Check dashboards and alerts: expressions, metrics, promtool's tests, runbooks
+	$(BIN)/pytest tests/dashboards
+
+drill: $(VENV)/.ready $(VENV)/.programs ## Let 50 runs meet what goes wrong, and see a real Prometheus tell of it; takes five minutes
+	$(BIN)/python -P -W ignore -m lockstitch.tests.drill.run --pictures .lockstitch/dashboards
 
 images-check: $(VENV)/.ready ## Install what the images install, without a container engine, and try it; takes minutes
 	$(BIN)/python -P tests/deploy/install_images.py

@@ -1,11 +1,13 @@
 """Every environment variable, read once at an entry point into one frozen object."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
 from typing import Any, Literal
 
 from lockstitch.errors import SettingsInvalid
+from lockstitch.model_prices import ModelPrices
+from lockstitch.tenant_classes import TenantClasses
 
 ModelChoice = Literal["auto", "openai", "offline", "local"]
 ModelApi = Literal["auto", "responses", "chat"]
@@ -25,9 +27,11 @@ def _setting(
     description: str,
     choices: tuple[str, ...] = (),
     numbers: tuple[int, int] = (0, LARGEST_NUMBER),
+    check: Callable[[Sequence[str]], object] | None = None,
 ) -> Any:
-    metadata = {"variable": variable, "description": description, "choices": choices, "numbers": numbers}
-    return field(default=default, metadata=metadata)
+    """Make a field; ``check`` raises `ValueError` for the parts of a list that cannot be read."""
+    told = {"variable": variable, "description": description, "choices": choices, "numbers": numbers, "check": check}
+    return field(default=default, metadata=told)
 
 
 def _secret(variable: str, description: str, default: Any = "") -> Any:
@@ -91,6 +95,26 @@ class Config:
         "LOCKSTITCH_METRICS_HOST", "127.0.0.1", "The address of the worker's /metrics, /healthz and /readyz."
     )
     metrics_port: int = _setting("LOCKSTITCH_METRICS_PORT", 9464, "Their port.", numbers=(0, LARGEST_PORT))
+    tenant_classes: tuple[str, ...] = _setting(
+        "LOCKSTITCH_TENANT_CLASSES",
+        (),
+        "Classes by which metrics of runs tell tenants apart, separated by commas: acme=gold,free-*=trial. A * at the "
+        "end fits any rest, the first that fits counts, and everybody else is default.",
+        check=TenantClasses,
+    )
+    model_prices: tuple[str, ...] = _setting(
+        "LOCKSTITCH_MODEL_PRICES",
+        (),
+        "What models cost, separated by commas: gpt-4o=2.5/10,gpt-4o-mini=0.15/0.6/0.075, in dollars per million "
+        "tokens of the prompt, of the completion and of the cached part of the prompt. A * at the end of a name fits "
+        "any rest.",
+        check=ModelPrices,
+    )
+    budget_dollars_per_day: int = _setting(
+        "LOCKSTITCH_BUDGET_DOLLARS_PER_DAY",
+        0,
+        "How many dollars models may cost in a day before somebody is told. 0: there is no such budget.",
+    )
     tools: tuple[str, ...] = _setting(
         "LOCKSTITCH_TOOLS",
         (),
@@ -296,6 +320,7 @@ def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:
         parts = tuple(part.strip() for part in text.split(",") if part.strip())
         for part in parts if choices else ():
             _check_choice(variable, choices, part)
+        _check_parts(metadata, parts)
         return parts
     _check_choice(variable, choices, text)
     if isinstance(default, bool):
@@ -304,6 +329,15 @@ def _parse(metadata: Mapping[str, Any], default: Any, text: str) -> Any:
         number = _number(metadata, text)
         return timedelta(seconds=number) if isinstance(default, timedelta) else number
     return text
+
+
+def _check_parts(metadata: Mapping[str, Any], parts: Sequence[str]) -> None:
+    check = metadata.get("check")
+    try:
+        if check is not None:
+            check(parts)
+    except ValueError as error:
+        raise SettingsInvalid(metadata["variable"], str(error)) from error
 
 
 def _check_choice(variable: str, choices: tuple[str, ...], text: str) -> None:

@@ -12,6 +12,7 @@ import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -157,7 +158,7 @@ def _defaults() -> dict[str, str]:
     return defaults
 
 
-_ATTRIBUTE_TYPES: dict[type, str] = {str: "Keyword", bool: "Bool"}
+_ATTRIBUTE_TYPES: dict[type, str] = {str: "Keyword", bool: "Bool", datetime: "Datetime"}
 
 _Ready = Callable[[], Any]
 

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 
 import uvicorn
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -39,10 +40,19 @@ def probes_of(checks: Mapping[str, Check]) -> Mapping[str, Probe]:
             return JSONResponse({"status": "unavailable", "problems": problems}, status_code=503)
         return JSONResponse({"status": "ok"})
 
-    async def metrics(_request: Request) -> Response:
-        return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+    async def metrics(request: Request) -> Response:
+        encode, content_type = _encoder(request.headers.get("accept", ""))
+        return Response(encode(registry), headers={"content-type": content_type})
 
     return {"/healthz": live, "/readyz": ready, "/metrics": metrics}
+
+
+def _encoder(accept: str) -> tuple[Callable[[Collector], bytes], str]:
+    """Return OpenMetrics, which has exemplars, where the scraper asks for it; else the text that Prometheus made."""
+    try:
+        return choose_encoder(accept)
+    except (TypeError, ValueError):  # the library reads no version that is not made of numbers
+        return choose_encoder("")
 
 
 async def _try(check: Check) -> str | None:

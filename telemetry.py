@@ -6,37 +6,30 @@ and the workflows record, which a collector takes out of the SDK's buffer.
 
 import logging
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Literal
 
 import structlog
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
-from temporalio.runtime import (
-    BUFFERED_METRIC_KIND_COUNTER,
-    BUFFERED_METRIC_KIND_GAUGE,
-    BufferedMetricUpdate,
-    LoggingConfig,
-    MetricBuffer,
-    MetricBufferDurationFormat,
-    Runtime,
-    TelemetryConfig,
-    TelemetryFilter,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from temporalio.runtime import Runtime
 
+from lockstitch import fleet_gauges, sdk_metrics
+from lockstitch.metric_buckets import CALL_SECONDS, FAST_SECONDS
+from lockstitch.model_meter import ModelMeter
 from lockstitch.request_meter import RequestMeter
+from lockstitch.tenant_classes import TenantClasses
+from lockstitch.vanishing_gauges import VanishingGauges
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("lockstitch")
 
+# When a series began is one more series for each of them, and nobody asks.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library's own
+
 registry = CollectorRegistry()
 """Everything that `/metrics` shows."""
-
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
 TOOL_CALLS = Counter(
     "lockstitch_tool_calls",
@@ -48,7 +41,20 @@ TOOL_CALL_DURATION = Histogram(
     "lockstitch_tool_call_duration_seconds",
     "Time that a handler took for one attempt.",
     ["tool", "outcome"],
-    buckets=_SECONDS,
+    buckets=CALL_SECONDS,
+    registry=registry,
+)
+MODEL_TURNS = Counter(
+    "lockstitch_model_turns",
+    "Attempts at model turns by how they ended.",
+    ["backend", "outcome"],
+    registry=registry,
+)
+MODEL_TURN_DURATION = Histogram(
+    "lockstitch_model_turn_duration_seconds",
+    "Time of one attempt at a model turn.",
+    ["backend", "outcome"],
+    buckets=CALL_SECONDS,
     registry=registry,
 )
 NOTIFICATIONS = Counter(
@@ -61,15 +67,15 @@ NOTIFICATION_DURATION = Histogram(
     "lockstitch_notification_duration_seconds",
     "Time of one attempt to deliver a notification.",
     ["event", "outcome"],
-    buckets=_SECONDS,
+    buckets=CALL_SECONDS,
     registry=registry,
 )
-TOKENS = Counter("lockstitch_tokens", "Tokens by model and kind.", ["model", "kind"], registry=registry)
+MODELS = ModelMeter(registry)
 TIME_TO_FIRST_TOKEN = Histogram(
     "lockstitch_time_to_first_token_seconds",
     "Time from asking a model to the first thing it said.",
     ["backend"],
-    buckets=_SECONDS,
+    buckets=CALL_SECONDS,
     registry=registry,
 )
 UPSTREAM_REQUESTS = Counter(
@@ -78,21 +84,65 @@ UPSTREAM_REQUESTS = Counter(
     ["backend", "operation", "code"],
     registry=registry,
 )
-OPEN_RUNS = Gauge(
-    "lockstitch_open_runs",
-    "Runs that have not ended, by status, in the whole namespace, as the Temporal server counts them.",
-    ["status"],
+EVENT_LOG_EVENTS = Counter(
+    "lockstitch_event_log_events", "Events of backends that were written to event logs.", registry=registry
+)
+EVENT_LOG_LAG = Histogram(
+    "lockstitch_event_log_lag_seconds",
+    "Time from when a backend gave something to when it was committed.",
+    buckets=FAST_SECONDS,
     registry=registry,
 )
-HTTP_REQUESTS = RequestMeter(_SECONDS)
+EVENT_LOG_WRITE_DURATION = Histogram(
+    "lockstitch_event_log_write_duration_seconds",
+    "Time of one transaction that writes events.",
+    buckets=FAST_SECONDS,
+    registry=registry,
+)
+STREAM_LAG = Histogram(
+    "lockstitch_stream_lag_seconds",
+    "Time from the writing of events to their being handed to a client that was connected already.",
+    buckets=FAST_SECONDS,
+    registry=registry,
+)
+FILES_INGESTED = Counter(
+    "lockstitch_files_ingested", "Files that were taken into vector stores, or not.", ["outcome"], registry=registry
+)
+FLEET = VanishingGauges(fleet_gauges.ALL)
+registry.register(FLEET)
+FLEET_READINGS = Counter(
+    "lockstitch_fleet_readings",
+    "Readings of the gauges that concern the whole fleet, by how they ended.",
+    ["reading", "outcome"],
+    registry=registry,
+)
+HTTP_REQUESTS = RequestMeter(FAST_SECONDS)
 registry.register(HTTP_REQUESTS)
 OPEN_STREAMS = Gauge("lockstitch_open_streams", "Event streams that clients are reading.", registry=registry)
+BUILD_INFO = Gauge(
+    "lockstitch_build_info",
+    "Always 1; the labels say which build this process is of, and what it does.",
+    ["version", "build_id", "process"],
+    registry=registry,
+)
+METRICS_OVERFLOWS = Counter(
+    "lockstitch_metrics_overflows",
+    "Times that the Temporal SDK had more to tell than its buffer holds, so that updates of metrics were lost.",
+    registry=registry,
+)
 
 
 def tool_call_ended(tool: str, outcome: str, duration: timedelta) -> None:
-    """Count one attempt at a tool call."""
+    """Count one attempt at a tool call; the run that `log_context` knows of is its exemplar."""
+    exemplar = _exemplar(structlog.contextvars.get_contextvars().get("run_id"))
     TOOL_CALLS.labels(tool, outcome).inc()
-    TOOL_CALL_DURATION.labels(tool, outcome).observe(duration.total_seconds())
+    TOOL_CALL_DURATION.labels(tool, outcome).observe(duration.total_seconds(), exemplar)
+
+
+def model_turn_ended(backend: str, outcome: str, duration: timedelta, run_id: str) -> None:
+    """Count one attempt at a model turn."""
+    MODEL_TURNS.labels(backend, outcome).inc()
+    MODEL_TURN_DURATION.labels(backend, outcome).observe(duration.total_seconds(), _exemplar(run_id))
 
 
 def notification_ended(event: str, outcome: str, duration: timedelta | None = None) -> None:
@@ -100,6 +150,57 @@ def notification_ended(event: str, outcome: str, duration: timedelta | None = No
     NOTIFICATIONS.labels(event, outcome).inc()
     if duration is not None:
         NOTIFICATION_DURATION.labels(event, outcome).observe(duration.total_seconds())
+
+
+def events_written(events: int, seconds: float, given: Sequence[float]) -> None:
+    """Count one transaction of events; ``given`` says when a backend gave what it tells (monotonic seconds)."""
+    now = time.monotonic()
+    EVENT_LOG_EVENTS.inc(events)
+    EVENT_LOG_WRITE_DURATION.observe(seconds)
+    for when in given:
+        EVENT_LOG_LAG.observe(now - when)
+
+
+def tell_build(version: str, build_id: str, process: Literal["worker", "server"]) -> None:
+    """Say on `/metrics` which build this process is of."""
+    BUILD_INFO.labels(version, build_id, process).set(1)
+
+
+def buffering_runtime(classes: TenantClasses | None = None) -> Runtime:
+    """Make a Temporal runtime whose metrics show up on `/metrics`; ``classes`` take the place of tenants there.
+
+    A process has one: the metrics of an earlier one leave the page.
+    """
+    return sdk_metrics.buffering_runtime(_collect_from, classes=classes, overflowed=_metrics_overflowed)
+
+
+_sdk_collectors: list[sdk_metrics.TemporalMetrics] = []
+
+
+def _collect_from(collector: sdk_metrics.TemporalMetrics) -> None:
+    while _sdk_collectors:
+        earlier = _sdk_collectors.pop()
+        registry.unregister(earlier)
+        earlier.close()
+    registry.register(collector)
+    _sdk_collectors.append(collector)
+
+
+def _metrics_overflowed() -> None:
+    METRICS_OVERFLOWS.inc()
+    log.warning("metrics_overflowed", buffered_updates=sdk_metrics.BUFFERED_UPDATES)
+
+
+_LONGEST_EXEMPLAR = 64  # OpenMetrics: an exemplar's labels have at most 128 characters together
+
+
+def _exemplar(run_id: object) -> dict[str, str] | None:
+    """Return what leads from a bucket to one run, and to the trace of it where there is one."""
+    exemplar = {"run_id": run_id} if isinstance(run_id, str) and len(run_id) <= _LONGEST_EXEMPLAR else {}
+    trace = sys.modules.get("opentelemetry.trace")  # who traces has imported it; it takes too long for the others
+    if trace is not None and (span := trace.get_current_span()).is_recording():
+        exemplar["trace_id"] = f"{span.get_span_context().trace_id:032x}"
+    return exemplar or None
 
 
 def log_context(**values: object) -> AbstractContextManager[Any]:
@@ -149,121 +250,3 @@ def set_up_logging(log_format: Literal["console", "json"], level: str) -> None:
     # At the level debug they log what they send and receive: messages, tool outputs, answers.
     for indiscreet in ("openai", "temporalio"):
         logging.getLogger(indiscreet).setLevel(max(logging.INFO, logging.getLogger().level))
-
-
-def buffering_runtime() -> Runtime:
-    """Make a Temporal runtime whose metrics show up on `/metrics`."""
-    buffer = MetricBuffer(100_000, MetricBufferDurationFormat.SECONDS)
-    runtime = Runtime(
-        telemetry=TelemetryConfig(metrics=buffer, logging=LoggingConfig(filter=TelemetryFilter("ERROR", "ERROR")))
-    )
-    registry.register(TemporalMetrics(buffer))
-    return runtime
-
-
-@dataclass(slots=True)
-class _Histogram:
-    counts: list[int] = field(default_factory=lambda: [0] * (len(_SECONDS) + 1))
-    total: float = 0.0
-
-    def observe(self, value: float) -> None:
-        position = next((i for i, bound in enumerate(_SECONDS) if value <= bound), len(_SECONDS))
-        self.counts[position] += 1
-        self.total += value
-
-    def buckets(self) -> list[tuple[str, float]]:
-        cumulative, rows = 0, []
-        for bound, count in zip((*_SECONDS, float("inf")), self.counts, strict=True):
-            cumulative += count
-            rows.append(("+Inf" if bound == float("inf") else str(float(bound)), float(cumulative)))
-        return rows
-
-
-_Labels = tuple[tuple[str, str], ...]
-
-
-@dataclass(slots=True)
-class _Family:
-    kind: int
-    description: str
-    values: dict[_Labels, Any] = field(default_factory=dict)
-
-    def update(self, labels: _Labels, value: float) -> None:
-        if self.kind == BUFFERED_METRIC_KIND_COUNTER:
-            self.values[labels] = self.values.get(labels, 0) + value
-        elif self.kind == BUFFERED_METRIC_KIND_GAUGE:
-            self.values[labels] = value
-        else:
-            self.values.setdefault(labels, _Histogram()).observe(value)
-
-
-# What the SDK adds to every metric, the same in each; our own metrics go without.
-_SDK_LABELS = frozenset({"service_name"})
-_WORKFLOW_LABELS = _SDK_LABELS | {"namespace", "task_queue", "workflow_type"}
-
-
-class TemporalMetrics(Collector):
-    """Takes the updates out of the Temporal SDK's buffer and keeps their sums.
-
-    A thread drains the buffer once a second, for it holds only so many, whether or not anybody scrapes.
-    """
-
-    def __init__(self, buffer: MetricBuffer) -> None:
-        self._buffer = buffer
-        self._lock = threading.Lock()
-        self._families: dict[str, _Family] = {}
-        threading.Thread(target=self._drain_on, daemon=True, name="temporal-metrics").start()
-
-    def describe(self) -> Iterable[Metric]:
-        """Say nothing beforehand: what the SDK will measure is not known."""
-        return ()
-
-    def collect(self) -> Iterator[Metric]:
-        """Yield every metric that the SDK has updated so far."""
-        self._drain()
-        with self._lock:
-            families = [_exported(name, family) for name, family in sorted(self._families.items())]
-        yield from families
-
-    def _drain_on(self) -> None:
-        tick = threading.Event()
-        while not tick.wait(1):
-            self._drain()
-
-    def _drain(self) -> None:
-        with self._lock:
-            try:
-                updates = self._buffer.retrieve_updates()
-            except RuntimeError:  # before the runtime exists
-                return
-            for update in updates:
-                self._add(update)
-
-    def _add(self, update: BufferedMetricUpdate) -> None:
-        metric = update.metric
-        family = self._families.setdefault(metric.name, _Family(metric.kind, metric.description or metric.name))
-        dropped = _WORKFLOW_LABELS if metric.name.startswith("lockstitch_") else _SDK_LABELS
-        labels = _labels(update.attributes, dropped)
-        family.update(labels, update.value)
-
-
-def _labels(attributes: Mapping[str, Any], dropped: frozenset[str]) -> _Labels:
-    return tuple(sorted((name, str(value)) for name, value in attributes.items() if name not in dropped))
-
-
-def _exported(name: str, family: _Family) -> Metric:
-    names = sorted({label for labels in family.values for label, _ in labels})
-    metric: Any
-    if family.kind == BUFFERED_METRIC_KIND_COUNTER:
-        metric = CounterMetricFamily(name.removesuffix("_total"), family.description, labels=names)
-    elif family.kind == BUFFERED_METRIC_KIND_GAUGE:
-        metric = GaugeMetricFamily(name, family.description, labels=names)
-    else:
-        metric = HistogramMetricFamily(name, family.description, labels=names)
-    for labels, value in family.values.items():
-        row = [dict(labels).get(label, "") for label in names]
-        if isinstance(value, _Histogram):
-            metric.add_metric(row, buckets=value.buckets(), sum_value=value.total)
-        else:
-            metric.add_metric(row, value)
-    return metric  # type: ignore[no-any-return]  # the three families share only an untyped base

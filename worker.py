@@ -27,16 +27,17 @@ from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
+from lockstitch.assistants.fleet_reader import FleetReader
 from lockstitch.assistants.ingestion.documents import DocumentParser
 from lockstitch.assistants.ingestion.parsing import FileParser, TextParser
 from lockstitch.assistants.model import local_server
 from lockstitch.assistants.model.turn import Model
-from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.search.query import Search
 from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
 from lockstitch.errors import LockstitchError
+from lockstitch.model_prices import ModelPrices
 from lockstitch.namespace_setup import ensure_namespace
 from lockstitch.probes import listen, probe_app, serving
 from lockstitch.sandbox.port import Sandbox
@@ -45,6 +46,7 @@ from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.code_queue import code_queue
 from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.starter.ingestion import ingestion_queue
+from lockstitch.tenant_classes import TenantClasses
 from lockstitch.tools import ToolRegistry
 from lockstitch.workflows.adoption import AdoptionSweep
 from lockstitch.workflows.embedding import EmbedAnew
@@ -89,13 +91,14 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         takes_turns = "runs" in config.worker_serves
         model = await stack.enter_async_context(open_model(config)) if takes_turns else None
         semantics = await stack.enter_async_context(_semantics(config, database))
-        client = await connect_temporal(
-            config.temporal_address, config.temporal_namespace, telemetry.buffering_runtime()
-        )
+        telemetry.tell_build(version("lockstitch"), "", "worker")
+        telemetry.MODELS.set_up(ModelPrices(config.model_prices), config.budget_dollars_per_day)
+        runtime = telemetry.buffering_runtime(TenantClasses(config.tenant_classes))
+        client = await connect_temporal(config.temporal_address, config.temporal_namespace, runtime)
         await ensure_namespace(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
-        await stack.enter_async_context(counting_open_runs(starter))
+        await stack.enter_async_context(FleetReader(starter, database))
         started = asyncio.Event()
         checks = {
             "temporal": lambda: starter.count("queued"),

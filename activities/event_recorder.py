@@ -1,11 +1,13 @@
 """Records what happens in a run in small batches, each of which is one transaction."""
 
 import asyncio
+import time
 from types import TracebackType
 from typing import Self
 
 from sqlalchemy import Connection
 
+from lockstitch import telemetry
 from lockstitch.activities.backends.base import Progress
 from lockstitch.assistants.store import event_log
 from lockstitch.assistants.store.database import Database
@@ -26,7 +28,7 @@ class EventRecorder:
         self._run_id = run_id
         self._attempt = attempt
         self._fence = 0
-        self._batch: list[Progress] = []
+        self._batch: list[tuple[float, Progress]] = []
         self._timer: asyncio.TimerHandle | None = None
         self._flush: asyncio.Task[None] | None = None
 
@@ -51,7 +53,7 @@ class EventRecorder:
         if self._flush is not None and self._flush.done():
             self._flush.result()  # what went wrong with the last batch ends this attempt
             self._flush = None
-        self._batch.append(progress)
+        self._batch.append((time.monotonic(), progress))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(BATCH_SECONDS, self._begin_flush)
 
@@ -65,10 +67,14 @@ class EventRecorder:
 
     async def _write_batch(self) -> None:
         batch, self._batch = self._batch, []
-        if batch:
-            await self._database.write(lambda connection: self._write(connection, batch))
+        if not batch:
+            return
+        began = time.monotonic()
+        written = await self._database.write(lambda connection: self._write(connection, [it for _, it in batch]))
+        telemetry.events_written(written, time.monotonic() - began, [given for given, _ in batch])
 
-    def _write(self, connection: Connection, batch: list[Progress]) -> None:
+    def _write(self, connection: Connection, batch: list[Progress]) -> int:
         event_log.lock(connection, self._run_id, fence=self._fence)
         events = [event for progress in batch for event in progress(connection)]
         event_log.append(connection, self._run_id, events, fence=self._fence, attempt=self._attempt)
+        return len(events)

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel
 from sqlalchemy import Connection
@@ -135,7 +135,7 @@ class IngestionActivities:
             chunks = await self._chunks(file)
             vectors = await self._vectors([chunk.text for chunk in chunks])
         except FileRefused as error:
-            await self._fail(file, error.code, str(error))
+            await self._fail(file, error.code, str(error), "refused")
             log.info("file_refused", code=error.code, error=str(error))
         except StoreUnavailable:
             raise
@@ -146,9 +146,11 @@ class IngestionActivities:
         except Exception as error:
             log.exception("file_not_ingested", attempt=file["attempts"])
             if file["attempts"] >= MAX_ATTEMPTS:
-                await self._fail(file, "server_error", f"The file could not be processed: {type(error).__name__}.")
+                problem = f"The file could not be processed: {type(error).__name__}."
+                await self._fail(file, "server_error", problem, "gave_up")
         else:
             wanted = await self._complete(file, chunks, vectors)
+            telemetry.FILES_INGESTED.labels("ingested").inc(int(wanted))
             log.info("file_ingested" if wanted else "file_not_wanted", chunks=len(chunks))
 
     async def _embedder_unavailable(self, file: Row, error: EmbedderUnavailable) -> None:
@@ -157,7 +159,7 @@ class IngestionActivities:
         if upstream.retryable:
             await self._database.write(lambda connection: vector_store_files.put_back(connection, file))
             raise_for_temporal(upstream)
-        await self._fail(file, "server_error", str(upstream))
+        await self._fail(file, "server_error", str(upstream), "gave_up")
         telemetry.log.warning("file_not_embedded", file_id=file["id"], error=str(upstream))
 
     async def _complete(self, file: Row, chunks: Sequence[Chunk], vectors: Vectors | None) -> bool:
@@ -200,6 +202,7 @@ class IngestionActivities:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def _fail(self, file: Row, code: str, message: str) -> None:
+    async def _fail(self, file: Row, code: str, message: str, outcome: Literal["refused", "gave_up"]) -> None:
         last_error = {"code": code, "message": message}
-        await self._database.write(lambda connection: vector_store_files.fail(connection, file, last_error))
+        if await self._database.write(lambda connection: vector_store_files.fail(connection, file, last_error)):
+            telemetry.FILES_INGESTED.labels(outcome).inc()

@@ -21,6 +21,7 @@ from lockstitch.activities.messages import (
     StartRun,
     SubmitToolOutputs,
 )
+from lockstitch.activities.turn_meter import metered
 from lockstitch.activities.upstream_errors import raise_for_temporal
 from lockstitch.assistants.store import event_log, tool_calls
 from lockstitch.assistants.store.database import Database
@@ -45,6 +46,10 @@ class RunActivities:
     @activity.defn(name="start_run")
     async def start_run(self, start: StartRun) -> RunStop:
         """Create the run upstream, or find it, and follow it to its first stop."""
+        request = start.request
+        return await metered(request.backend, start.run_id, request.policy, self._start(start))
+
+    async def _start(self, start: StartRun) -> RunStop:
         backend = self._backend(start.request.backend)
         async with _upstream(start.run_id):
             run = await backend.create(start.run_id, start.request)
@@ -55,6 +60,10 @@ class RunActivities:
     @activity.defn(name="submit_tool_outputs")
     async def submit_tool_outputs(self, submission: SubmitToolOutputs) -> RunStop:
         """Give the run the outputs of its round and follow it to its next stop."""
+        run = submission.run
+        return await metered(run.backend, run.run_id, submission.policy, self._submit(submission))
+
+    async def _submit(self, submission: SubmitToolOutputs) -> RunStop:
         backend = self._backend(submission.run.backend)
         async with _upstream(submission.run.run_id):
             try:
@@ -66,6 +75,10 @@ class RunActivities:
     @activity.defn(name="replace_run")
     async def replace_run(self, replacement: ReplaceRun) -> RunStop:
         """Put a new run in the place of one that will not go on, and follow it to its first stop."""
+        run, policy = replacement.run, replacement.request.policy
+        return await metered(run.backend, run.run_id, policy, self._replace(replacement))
+
+    async def _replace(self, replacement: ReplaceRun) -> RunStop:
         run, policy = replacement.run, replacement.request.policy
         backend = self._backend(run.backend)
         async with _upstream(run.run_id):

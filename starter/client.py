@@ -3,9 +3,8 @@
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import httpx2
@@ -39,7 +38,6 @@ from lockstitch.errors import (
     RunFinished,
     RunNotFound,
     ServerUnreachable,
-    SettingsInvalid,
     TemporalUnreachable,
 )
 from lockstitch.starter import contract
@@ -58,9 +56,11 @@ from lockstitch.starter.contract import (
 )
 from lockstitch.starter.escalations import DECIDE_UPDATE, ESCALATIONS_MEMO, Decision, Escalation
 from lockstitch.starter.event_stream import read_events
+from lockstitch.starter.fleet import Fleet
 from lockstitch.starter.identifiers import id_for_key, new_id
 from lockstitch.starter.ingestion import EMBED_ANEW, INGEST_FILES, EmbedSlice, Ingestion
 from lockstitch.starter.payloads import data_converter
+from lockstitch.starter.temporal_errors import temporal_errors
 
 MAX_ANSWER_BYTES = 512 * 1024
 """The most that the outputs of one `Starter.answer` may hold together; Temporal takes 2 MB in one message."""
@@ -154,7 +154,7 @@ class Starter:
     ) -> WorkflowHandle[Any, ThreadRunResult]:
         run_id = run_id or (id_for_key("run", request.tenant, key) if key else new_id("run"))
         try:
-            with _temporal_errors(self._client, run_id):
+            with temporal_errors(self._client, run_id):
                 return await self._client.start_workflow(
                     contract.THREAD_RUN,
                     request,
@@ -175,7 +175,7 @@ class Starter:
 
         The server does this for whoever adds files.
         """
-        with _temporal_errors(self._client, ingestion.ingestion_id):
+        with temporal_errors(self._client, ingestion.ingestion_id):
             await self._client.start_workflow(
                 INGEST_FILES,
                 ingestion,
@@ -191,7 +191,7 @@ class Starter:
 
         The housekeeping does this once the embedder is another one.
         """
-        with _temporal_errors(self._client, EMBED_ANEW):
+        with temporal_errors(self._client, EMBED_ANEW):
             await self._client.start_workflow(
                 EMBED_ANEW,
                 EmbedSlice(),
@@ -211,7 +211,7 @@ class Starter:
 
     async def snapshot(self, run_id: str) -> RunSnapshot:
         """Return the run as it is now; raises `RunNotFound`."""
-        with _temporal_errors(self._client, run_id):
+        with temporal_errors(self._client, run_id):
             return await _snapshot(await self._handle(run_id).describe())
 
     async def list(
@@ -232,28 +232,35 @@ class Starter:
         if not all(re.fullmatch(contract.NAME_PATTERN, value) for value in given.values()):
             return []  # no run has such a name, and it might mean something else inside a query
         terms = [f"Lockstitch{name} = '{value}'" for name, value in given.items()]
-        with _temporal_errors(self._client, ""):
+        with temporal_errors(self._client, ""):
             found = self._client.list_workflows(
                 " AND ".join([_IS_A_RUN, *terms]), limit=limit, page_size=min(limit, 1000)
             )
             return [await _snapshot(execution) async for execution in found]
 
     async def count(self, status: RunStatus) -> int:
-        """Return how many runs have a status, in the whole namespace."""
+        """Return how many runs have a status, in the whole namespace; one that was terminated is not open any more."""
         query = f"{_IS_A_RUN} AND LockstitchStatus = '{status}'"
-        with _temporal_errors(self._client, ""):
+        if status in OPEN_STATUSES:
+            query += " AND ExecutionStatus = 'Running'"
+        with temporal_errors(self._client, ""):
             return (await self._client.count_workflows(query)).count
+
+    @property
+    def fleet(self) -> Fleet:
+        """What concerns all runs and workers together."""
+        return Fleet(self._client, self._task_queue)
 
     async def carried_run_ids(self) -> frozenset[str]:
         """Return the ids of all runs that a workflow carries, as far as the server's search knows by now."""
-        with _temporal_errors(self._client, ""):
+        with temporal_errors(self._client, ""):
             found = self._client.list_workflows(f"{_IS_A_RUN} AND ExecutionStatus = 'Running'", page_size=1000)
             return frozenset([execution.id async for execution in found])
 
     async def is_carried(self, run_id: str) -> bool:
         """Tell whether a workflow carries the run now."""
         try:
-            with _temporal_errors(self._client, run_id):
+            with temporal_errors(self._client, run_id):
                 return (await self._handle(run_id).describe()).status is WorkflowExecutionStatus.RUNNING
         except RunNotFound:
             return False
@@ -276,7 +283,7 @@ class Starter:
 
     async def cancel(self, run_id: str) -> None:
         """Ask the run to end as ``cancelled``; raises `RunNotFound`, and `RunFinished` where it has ended."""
-        with _temporal_errors(self._client, run_id):
+        with temporal_errors(self._client, run_id):
             description = await self._handle(run_id).describe()
             if description.close_time is not None:
                 raise RunFinished(run_id, (await _snapshot(description)).status)
@@ -289,7 +296,7 @@ class Starter:
         """
         if run_id is not None:
             return (await self.snapshot(run_id)).escalations
-        with _temporal_errors(self._client, ""):
+        with temporal_errors(self._client, ""):
             query = f"{_IS_A_RUN} AND ExecutionStatus = 'Running' AND LockstitchNeedsAttention = true"
             found = self._client.list_workflows(query, limit=limit, page_size=min(limit, 1000))
             asked = [it async for execution in found for it in (await _snapshot(execution)).escalations if it.is_open]
@@ -309,7 +316,7 @@ class Starter:
         `DecisionRefused`, and `NoWorker` where none answers within the ``decision_timeout``.
         """
         give_up_at = time.monotonic() + self._decision_timeout.total_seconds()
-        with _temporal_errors(self._client, run_id):
+        with temporal_errors(self._client, run_id):
             while True:
                 try:
                     return await self._update(run_id, decision)
@@ -395,7 +402,7 @@ class Starter:
                 yield event
 
     async def _signal(self, run_id: str, answer: Answer) -> None:
-        with _temporal_errors(self._client, run_id):
+        with temporal_errors(self._client, run_id):
             await self._handle(run_id).signal(contract.ANSWER_SIGNAL, answer)
 
     def _handle(self, run_id: str) -> WorkflowHandle[Any, ThreadRunResult]:
@@ -411,7 +418,7 @@ async def connect_temporal(address: str, namespace: str, runtime: Runtime | None
 
 
 async def _result(client: Client, run: WorkflowHandle[Any, ThreadRunResult]) -> ThreadRunResult:
-    with _temporal_errors(client, run.id):
+    with temporal_errors(client, run.id):
         try:
             return await run.result()
         except WorkflowFailureError as error:
@@ -443,6 +450,7 @@ def _check_answer(run_id: str, outputs: Sequence[ToolOutput], pending: set[str])
 
 
 def _search_attributes(request: ThreadRunRequest, run_id: str) -> TypedSearchAttributes:
+    now = datetime.now(UTC)
     return TypedSearchAttributes(
         [
             SearchAttributePair(contract.STATUS, "queued"),
@@ -451,8 +459,17 @@ def _search_attributes(request: ThreadRunRequest, run_id: str) -> TypedSearchAtt
             SearchAttributePair(contract.BACKEND, request.backend),
             SearchAttributePair(contract.TENANT, request.tenant),
             SearchAttributePair(contract.NEEDS_ATTENTION, False),
+            SearchAttributePair(contract.STATUS_SINCE, now),
+            SearchAttributePair(contract.DEADLINE, _deadline(now, request.policy)),
         ]
     )
+
+
+def _deadline(now: datetime, policy: RunPolicy) -> datetime:
+    try:
+        return now + policy.deadline
+    except OverflowError:  # of a run that may take for ever
+        return datetime.max.replace(tzinfo=UTC)
 
 
 def _summary(request: ThreadRunRequest) -> str:
@@ -495,20 +512,3 @@ async def _snapshot(execution: WorkflowExecution) -> RunSnapshot:
             "ended_at": execution.close_time,
         }
     )
-
-
-@contextmanager
-def _temporal_errors(client: Client, run_id: str) -> Iterator[None]:
-    try:
-        yield
-    except RPCError as error:
-        if error.status is RPCStatusCode.NOT_FOUND:
-            if "already completed" in error.message or "closing workflow" in error.message:
-                raise RunFinished(run_id, "ended") from error
-            if error.message.startswith("Namespace "):
-                problem = f"the Temporal server has no namespace {client.namespace!r}."
-                raise SettingsInvalid("LOCKSTITCH_TEMPORAL_NAMESPACE", problem) from error
-            raise RunNotFound(run_id) from error
-        if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
-            raise TemporalUnreachable(client.service_client.config.target_host, error.message) from error
-        raise

@@ -32,6 +32,8 @@ ASSISTANT = SearchAttributeKey.for_keyword("LockstitchAssistant")
 BACKEND = SearchAttributeKey.for_keyword("LockstitchBackend")
 TENANT = SearchAttributeKey.for_keyword("LockstitchTenant")
 NEEDS_ATTENTION = SearchAttributeKey.for_bool("LockstitchNeedsAttention")
+STATUS_SINCE = SearchAttributeKey.for_datetime("LockstitchStatusSince")
+DEADLINE = SearchAttributeKey.for_datetime("LockstitchDeadline")
 
 SEARCH_ATTRIBUTES: tuple[SearchAttributeKey[Any], ...] = (
     STATUS,
@@ -40,6 +42,8 @@ SEARCH_ATTRIBUTES: tuple[SearchAttributeKey[Any], ...] = (
     BACKEND,
     TENANT,
     NEEDS_ATTENTION,
+    STATUS_SINCE,
+    DEADLINE,
 )
 """What operators filter runs by in the Temporal UI."""
 

@@ -24,6 +24,9 @@ SET = {
     "LOCKSTITCH_MAX_STREAMS_PER_KEY": ("3", "max_streams_per_key", 3),
     "LOCKSTITCH_METRICS_HOST": ("::1", "metrics_host", "::1"),
     "LOCKSTITCH_METRICS_PORT": ("0", "metrics_port", 0),
+    "LOCKSTITCH_TENANT_CLASSES": ("acme=gold, free-*=trial", "tenant_classes", ("acme=gold", "free-*=trial")),
+    "LOCKSTITCH_MODEL_PRICES": ("gpt-4o=2.5/10,m-*=1/2/0.5", "model_prices", ("gpt-4o=2.5/10", "m-*=1/2/0.5")),
+    "LOCKSTITCH_BUDGET_DOLLARS_PER_DAY": ("25", "budget_dollars_per_day", 25),
     "LOCKSTITCH_TOOLS": (" shop.tools , bank:refund,, ", "tools", ("shop.tools", "bank:refund")),
     "LOCKSTITCH_MODEL": ("openai", "model", "openai"),
     "LOCKSTITCH_MODEL_API": ("chat", "model_api", "chat"),
@@ -101,6 +104,8 @@ def test_variables_of_others_are_left_alone():
         ("LOCKSTITCH_LOG_FORMAT", "xml", "'xml' is not one of console, json."),
         ("LOCKSTITCH_LOG_LEVEL", "loud", "'loud' is not one of debug, info, warning, error, critical."),
         ("LOCKSTITCH_MAX_CONCURRENT_ACTIVITIES", "0", "'0' is not between 1 and 1000000."),
+        ("LOCKSTITCH_TENANT_CLASSES", "acme", "write a name, an equals sign and what belongs to it."),
+        ("LOCKSTITCH_MODEL_PRICES", "m=1/2,n=1", "as prompt/completion or prompt/completion/cached."),
         ("LOCKSTITCH_SHUTDOWN_GRACE_SECONDS", "99999999999999", "is not between 0 and 1000000."),
     ],
 )

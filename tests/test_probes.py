@@ -67,6 +67,15 @@ async def test_the_metrics_are_a_page_that_prometheus_reads():
     assert {"lockstitch_tool_calls", "lockstitch_open_runs", "lockstitch_http_request_duration_seconds"} <= names
 
 
+@pytest.mark.parametrize("accept", ["application/openmetrics-text;version=new", "*/*", "text/plain;version=x", ""])
+async def test_a_scraper_that_asks_for_something_odd_gets_the_usual_page(accept):
+    async with probing({}) as client:
+        answer = await client.get("/metrics", headers={"accept": accept})
+
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "# TYPE lockstitch_tool_calls_total counter" in answer.text
+
+
 async def test_anything_else_is_not_found():
     async with probing({}) as client:
         assert (await client.get("/v1/threads")).status_code == 404

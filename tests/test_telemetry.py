@@ -8,11 +8,13 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from typing import NamedTuple
 from uuid import uuid4
 
 import httpx2
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as open_metrics_families
 from prometheus_client.parser import text_string_to_metric_families
 from temporalio.runtime import MetricBuffer, Runtime, TelemetryConfig
 
@@ -21,9 +23,13 @@ from lockstitch.assistants.model.script import ScriptedModel
 from lockstitch.assistants.store import assistants
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
+from lockstitch.model_prices import ModelPrices
 from lockstitch.probes import listen, probe_app, serving
+from lockstitch.sdk_metrics import TemporalMetrics
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+from lockstitch.tenant_classes import TenantClasses
+from lockstitch.tests.programs import program
 from lockstitch.tools import ToolRegistry, tool
 from lockstitch.worker import build_workers
 
@@ -127,6 +133,7 @@ def _read_terminal(descriptor: int) -> str:
 
 # --- metrics
 
+KINDS = ("prompt", "completion")
 SECRETS = ("sk-secret", "hunter2", "order 4711")
 
 
@@ -136,10 +143,22 @@ async def find_invoice(number: int) -> str:  # no other test's tool: counters li
     return f"order {number} of hunter2"
 
 
+class Pages(NamedTuple):
+    """What a scraper gets: Prometheus' text, and the answer in OpenMetrics to whoever asks for that."""
+
+    text: str
+    open_metrics: httpx2.Response
+
+
+CLASSES = TenantClasses(["acme-*=gold", "free=trial"])
+
+
 @pytest.fixture(scope="module")
-async def page(temporal, tmp_path_factory) -> AsyncIterator[str]:
-    """The page of metrics of a worker that has done one run with a tool call and one that failed."""
+async def pages(temporal, tmp_path_factory) -> AsyncIterator[Pages]:
+    """The pages of metrics of a worker that has done one run with a tool call and one that failed."""
     config = Config(task_queue=f"test-{uuid4()}", openai_api_key="sk-secret")
+    telemetry.MODELS.set_up(ModelPrices(["priced-*=2/10"]), 25)
+    telemetry.tell_build("1.2.3", "abc", "worker")
     refused = {"status": 401, "message": "Incorrect API key provided: sk-secret."}
     calling = {"round": 0, "call": [{"name": "find_invoice", "arguments": {"number": 4711}}]}
     model = ScriptedModel([{"when": "refuse", "fail": refused}, calling, {"say": "Here is order 4711."}])
@@ -147,23 +166,31 @@ async def page(temporal, tmp_path_factory) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         url = f"sqlite:///{tmp_path_factory.mktemp('telemetry') / 'a.db'}"
         database = await stack.enter_async_context(Database(url))
-        client = await connect_temporal(address, "default", telemetry.buffering_runtime())
+        client = await connect_temporal(address, "default", telemetry.buffering_runtime(CLASSES))
         for worker in build_workers(client, config, database, model, ToolRegistry([find_invoice])):
             await stack.enter_async_context(worker)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
-        columns = {"model": "test", "tools": [], "tool_resources": {}, "metadata": {}}
+        columns = {"model": "priced-test", "tools": [], "tool_resources": {}, "metadata": {}}
         row = await database.write(lambda connection: assistants.create(connection, columns, 0))
         for text in ("My password is hunter2.", "Please refuse."):
             asked = [NewMessage(role="user", content=text)]
-            await starter.run(ThreadRunRequest(assistant_id=row["id"], messages=asked))
+            await starter.run(ThreadRunRequest(assistant_id=row["id"], messages=asked, tenant="acme-hunter2"))
         listener = listen("127.0.0.1", 0, purpose="a test", option="")
         await stack.enter_async_context(serving(probe_app({}), listener))
         http = await stack.enter_async_context(httpx2.AsyncClient(trust_env=False))
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/metrics"
         async with asyncio.timeout(10):
             text = ""
             while not re.search(r"^temporal_workflow_completed_total\{.*\} 2\.0$", text, re.MULTILINE):
-                text = (await http.get(f"http://127.0.0.1:{listener.getsockname()[1]}/metrics")).text
-        yield text
+                text = (await http.get(url)).text
+        open_metrics = await http.get(url, headers={"accept": "application/openmetrics-text; version=1.0.0"})
+        yield Pages(text, open_metrics)
+        telemetry.MODELS.set_up(ModelPrices(), 0)
+
+
+@pytest.fixture(scope="module")
+def page(pages) -> str:
+    return pages.text
 
 
 @pytest.fixture(scope="module")
@@ -185,7 +212,54 @@ async def test_our_metrics_tell_what_happened(families):
     assert value(families, "lockstitch_tool_calls_total", tool="find_invoice", outcome="succeeded") == 1
     assert value(families, "lockstitch_upstream_requests_total", operation="model_turn", code="200") >= 2
     assert value(families, "lockstitch_upstream_requests_total", operation="model_turn", code="401") >= 1
-    assert value(families, "lockstitch_tokens_total", model="test", kind="completion") > 0
+    assert value(families, "lockstitch_tokens_total", model="priced-test", kind="completion") > 0
+    assert value(families, "lockstitch_event_log_events_total") > 4
+    assert value(families, "lockstitch_event_log_lag_seconds_count") > 0
+    assert value(families, "lockstitch_event_log_write_duration_seconds_count") > 0
+    assert value(families, "lockstitch_build_info", version="1.2.3", build_id="abc", process="worker") == 1
+
+
+async def test_runs_are_told_apart_by_the_class_of_their_tenant(families):
+    gold = {"tenant_class": "gold", "backend": "local"}
+    assert value(families, "lockstitch_runs_started_total", **gold) == 2
+    assert value(families, "lockstitch_runs_finished_total", **gold) == 2
+    assert value(families, "lockstitch_run_duration_seconds_count", **gold) == 2
+    assert value(families, "lockstitch_run_queue_wait_seconds_count", **gold) == 2
+    assert 0 < value(families, "lockstitch_run_queue_wait_seconds_sum", **gold) < 60
+
+
+async def test_each_attempt_at_a_model_turn_is_counted_with_its_time(families):
+    assert value(families, "lockstitch_model_turns_total", backend="local", outcome="done") >= 2
+    assert value(families, "lockstitch_model_turns_total", backend="local", outcome="failed") >= 1
+    assert value(families, "lockstitch_model_turn_duration_seconds_count", backend="local", outcome="done") >= 2
+
+
+async def test_money_is_what_the_tokens_cost(families):
+    tokens = [value(families, "lockstitch_tokens_total", model="priced-test", kind=kind) for kind in KINDS]
+
+    spent = value(families, "lockstitch_model_cost_dollars_total", model="priced-test")
+    assert spent > 0
+    assert spent == pytest.approx((tokens[0] * 2 + tokens[1] * 10) / 1_000_000)
+    assert value(families, "lockstitch_budget_dollars_per_day") == 25
+
+
+def test_promtool_has_nothing_to_say_about_the_page(page):
+    promtool = program("promtool")
+    checked = subprocess.run([promtool, "check", "metrics"], input=page, capture_output=True, text=True, timeout=60)
+
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "", "")
+
+
+async def test_whoever_asks_for_open_metrics_gets_it_with_runs_as_exemplars(pages):
+    answer = pages.open_metrics
+    assert answer.headers["content-type"].startswith("application/openmetrics-text; version=1.0.0")
+
+    families = {family.name: family for family in open_metrics_families(answer.text)}
+    for name in ("lockstitch_tool_call_duration_seconds", "lockstitch_model_turn_duration_seconds"):
+        exemplars = [sample.exemplar for sample in families[name].samples if sample.exemplar]
+        assert exemplars, name
+        assert all(exemplar.labels["run_id"].startswith("run_") for exemplar in exemplars), name
+    assert answer.text.endswith("# EOF\n")
 
 
 async def test_the_metrics_of_the_temporal_sdk_are_on_the_same_page(families):
@@ -236,7 +310,7 @@ async def test_a_metric_whose_labels_differ_between_updates_is_one_family():
     buffer = MetricBuffer(1000)
     runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
     registry = CollectorRegistry()
-    registry.register(telemetry.TemporalMetrics(buffer))
+    registry.register(TemporalMetrics(buffer))
     counter = runtime.metric_meter.create_counter("things_total", "Things.")
     counter.add(1, {"kind": "a"})
     counter.add(2, {"kind": "a"})

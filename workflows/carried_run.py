@@ -21,6 +21,8 @@ class CarriedRun(BaseModel):
     attempts: list[UpstreamAttempt] = Field(default_factory=list)
     early_answers: list[Answer] = Field(default_factory=list)
     escalations: list[Escalation] = Field(default_factory=list)
+    status_since: datetime | None = None
+    """When the run got the status that ``stop`` has."""
 
 
 class ThreadRunInput(ThreadRunRequest):

@@ -13,21 +13,31 @@ LADDER_RUNGS = "lockstitch_ladder_rungs"
 ESCALATIONS_OPENED = "lockstitch_escalations_opened"
 ESCALATIONS_CLOSED = "lockstitch_escalations_closed"
 RUN_STATUS_DURATION = "lockstitch_run_status_duration_seconds"
+RUN_QUEUE_WAIT = "lockstitch_run_queue_wait_seconds"
 
 
 class RunClock:
-    """Measures one run: how long it takes, and how long it stays in each status.
+    """Measures one run: how long it waited and takes, and how long it stays in each status.
 
-    ``began`` is when it began, where an earlier execution of the workflow counted that already.
+    ``began`` is when it began and ``since`` when it got its ``status``, where an earlier execution of the workflow
+    counted that already. The tenant is recorded as it is; the page of metrics shows its class.
     """
 
-    def __init__(self, backend: str, status: RunStatus = "queued", began: datetime | None = None) -> None:
+    def __init__(
+        self,
+        backend: str,
+        tenant: str,
+        status: RunStatus = "queued",
+        began: datetime | None = None,
+        since: datetime | None = None,
+    ) -> None:
         self._meter = workflow.metric_meter().with_additional_attributes({"backend": backend})
-        self._since = workflow.now()
+        self._of_tenant = self._meter.with_additional_attributes({"tenant": tenant})
+        self._since = since or workflow.now()
         self._status: RunStatus = status
-        if began is None:
-            self._meter.create_counter(RUNS_STARTED, "Runs that workers took up.").add(1)
         self.began = began or workflow.info().workflow_start_time  # not now: a run may have waited long for a worker
+        if began is None:
+            self._taken_up()
 
     @property
     def since(self) -> datetime:
@@ -48,10 +58,19 @@ class RunClock:
             self._finish(status, now)
         return True
 
+    def _taken_up(self) -> None:
+        self._of_tenant.create_counter(RUNS_STARTED, "Runs that workers took up.").add(1)
+        wait = self._of_tenant.create_histogram_float(
+            RUN_QUEUE_WAIT, "Time from the acceptance of runs to the moment a worker took them up.", "s"
+        )
+        wait.record(max((workflow.now() - self.began).total_seconds(), 0.0))
+
     def _finish(self, status: RunStatus, now: datetime) -> None:
         finished = {"status": status}
-        self._meter.create_counter(RUNS_FINISHED, "Runs that ended.").add(1, finished)
-        duration = self._meter.create_histogram_float(RUN_DURATION, "Time from the start of runs to their end.", "s")
+        self._of_tenant.create_counter(RUNS_FINISHED, "Runs that ended.").add(1, finished)
+        duration = self._of_tenant.create_histogram_float(
+            RUN_DURATION, "Time from the start of runs to their end.", "s"
+        )
         duration.record((now - self.began).total_seconds(), finished)
 
 

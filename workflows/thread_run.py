@@ -55,10 +55,12 @@ class ThreadRun:
         self.meter = LadderMeter(request.backend)
         if carried is None:
             self.state = RunState(run_id)
-            self.clock = RunClock(request.backend)
+            self.clock = RunClock(request.backend, request.tenant)
         else:
             self.state = RunState.carried_on(run_id, carried)
-            self.clock = RunClock(request.backend, self.state.status, carried.began)
+            self.clock = RunClock(
+                request.backend, request.tenant, self.state.status, carried.began, carried.status_since
+            )
         asked = carried.escalations if carried else []
         self.desk = EscalationDesk(lambda: self._run, self.meter, self._describe_pending, asked)
         self.round_began = workflow.now()
@@ -211,6 +213,7 @@ class ThreadRun:
         if policy.history_is_long(workflow.info().get_current_history_length()):
             carried = self.state.carried(self.clock.began)
             carried.escalations = self.desk.all
+            carried.status_since = self.clock.since
             # What the request brought is on the thread by now, so its content does not travel again.
             brought = {"thread_id": self._run.thread_id, "messages": None, "additional_messages": None}
             workflow.continue_as_new(self.request.model_copy(update={**brought, "carried": carried}))
@@ -254,7 +257,8 @@ class ThreadRun:
         """Show the run's status to operators."""
         self.state.status = status
         if self.clock.enter(status):
-            workflow.upsert_search_attributes([contract.STATUS.value_set(status)])
+            since = contract.STATUS_SINCE.value_set(self.clock.since)
+            workflow.upsert_search_attributes([contract.STATUS.value_set(status), since])
         workflow.set_current_details(f"Status `{status}` since {self.clock.since:%Y-%m-%d %H:%M:%S} UTC.")
 
     def _describe_pending(self) -> None:

@@ -42,5 +42,5 @@ async def metered_turn(
 
 
 def _count_tokens(model: str, finished: TurnFinished) -> None:
-    telemetry.TOKENS.labels(model, "prompt").inc(finished.usage.prompt_tokens)
-    telemetry.TOKENS.labels(model, "completion").inc(finished.usage.completion_tokens)
+    used = finished.usage
+    telemetry.MODELS.count(model, used.prompt_tokens, used.completion_tokens, used.cached_tokens)

@@ -7,10 +7,14 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from importlib.metadata import version
+
+from temporalio.runtime import Runtime
 
 from lockstitch import telemetry
 from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
+from lockstitch.assistants.fleet_reader import FleetReader
 from lockstitch.assistants.http.api import Api
 from lockstitch.assistants.http.assistants import Assistants
 from lockstitch.assistants.http.decisions import Decisions
@@ -30,7 +34,6 @@ from lockstitch.assistants.http.threads import Threads
 from lockstitch.assistants.http.vector_store_batches import VectorStoreBatches
 from lockstitch.assistants.http.vector_store_files import VectorStoreFiles
 from lockstitch.assistants.http.vector_stores import VectorStores
-from lockstitch.assistants.open_runs import counting_open_runs
 from lockstitch.assistants.search.query import Search
 from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store import keys
@@ -39,7 +42,7 @@ from lockstitch.assistants.store.event_feed import EventFeed
 from lockstitch.config import Config
 from lockstitch.errors import KeysMissing
 from lockstitch.probes import listen, serving
-from lockstitch.starter.client import Starter
+from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.decision_links import DecisionLinks
 
 _THREAD = "/threads/{thread_id}"
@@ -129,16 +132,16 @@ def _vector_store_operations(services: Services) -> list[Operation]:
 
 
 @asynccontextmanager
-async def open_services(config: Config) -> AsyncIterator[Services]:
-    """Open what the operations work with; raises `LockstitchError` where something is missing."""
+async def open_services(config: Config, runtime: Runtime | None = None) -> AsyncIterator[Services]:
+    """Open what the operations work with; raises `LockstitchError` where something is missing.
+
+    ``runtime`` is what the Temporal client runs in, where that is not the process's default.
+    """
     async with AsyncExitStack() as stack:
         database = await stack.enter_async_context(_database(config))
         feed = await stack.enter_async_context(EventFeed(database))
-        starter = await stack.enter_async_context(
-            await Starter.connect(
-                config.temporal_address, namespace=config.temporal_namespace, task_queue=config.task_queue
-            )
-        )
+        client = await connect_temporal(config.temporal_address, config.temporal_namespace, runtime)
+        starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
         streams = OpenStreams(most=config.max_streams, most_per_key=config.max_streams_per_key)
         semantics = await stack.enter_async_context(_semantics(config, database))
@@ -184,9 +187,10 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
     listener = listen(config.host, config.port, purpose="the HTTP server", option="LOCKSTITCH_PORT")
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        services = await stack.enter_async_context(open_services(config))
+        telemetry.tell_build(version("lockstitch"), "", "server")
+        services = await stack.enter_async_context(open_services(config, telemetry.buffering_runtime()))
         keyring = await _keyring(config, services.database)
-        await stack.enter_async_context(counting_open_runs(services.starter))
+        await stack.enter_async_context(FleetReader(services.starter, services.database))
         app = build_app(services, keyring, patience=config.request_timeout)
         await stack.enter_async_context(serving(app, listener, guarded_protocol(config.request_timeout)))
         stack.callback(services.feed.dismiss)

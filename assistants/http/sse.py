@@ -1,5 +1,6 @@
 """Event streams: what stands in a run's event log, and what is added to it while the client reads."""
 
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 
@@ -22,7 +23,8 @@ ENDS = frozenset(f"thread.run.{status}" for status in objects.ENDED) | {event_lo
 STOPS = ENDS | {"thread.run.requires_action"}
 """The events after which a run does nothing until it is told to."""
 
-_PING = b": ping\n\n"
+# No empty line: the openai SDK takes one after an event that had an id for another event, and cannot read it.
+_PING = b": ping\n"
 _DONE = b"event: done\ndata: [DONE]\n\n"
 _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 
@@ -56,12 +58,14 @@ async def _only_the_end() -> AsyncIterator[bytes]:
 async def _frames(
     feed: EventFeed, run_id: str, after: int, last: frozenset[str], ping_seconds: float
 ) -> AsyncGenerator[bytes, None]:
+    connected_at = time.time()
     with telemetry.OPEN_STREAMS.track_inprogress():
         try:
             async with aclosing(feed.batches(run_id, after, idle_timeout=ping_seconds)) as batches:
                 async for batch in batches:
                     until = next((at for at, logged in enumerate(batch, 1) if logged.event in last), None)
                     frames = _encode(batch[:until]) if batch else _PING
+                    _measure(batch[:until], connected_at)
                     if until is not None:
                         yield frames + _DONE
                         return
@@ -70,6 +74,13 @@ async def _frames(
         except StoreUnavailable as error:
             telemetry.log.error("stream_broken", run_id=run_id, error=str(error))
             yield _error_frame(refusals.store_unavailable())
+
+
+def _measure(batch: Sequence[LoggedEvent], connected_at: float) -> None:
+    """Take note of how long the first event of a batch, which waited longest, took to reach a client that waited."""
+    written = next((logged.recorded_at for logged in batch if (logged.recorded_at or 0) >= connected_at), None)
+    if written is not None:
+        telemetry.STREAM_LAG.observe(max(time.time() - written, 0.0))  # clocks of two machines may differ
 
 
 def _encode(events: Sequence[LoggedEvent]) -> bytes:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import Connection, exists, select
+from sqlalchemy import Connection, exists, func, select
 
 from lockstitch.assistants.store import rows
 from lockstitch.assistants.store.rows import Row
@@ -45,6 +45,12 @@ def undelivered(connection: Connection, *, older_than_seconds: float, limit: int
     """Return commands that have been waiting for so long, oldest first."""
     query = select(commands).where(commands.c.created_at < time.time() - older_than_seconds)
     return rows.fetch(connection, query.order_by(commands.c.position).limit(limit))
+
+
+def waiting(connection: Connection) -> tuple[int, float | None]:
+    """Return how many commands wait, and since when the oldest does (seconds since 1970)."""
+    count, oldest = connection.execute(select(func.count(), func.min(commands.c.created_at))).one()
+    return count, oldest
 
 
 def start_waits(connection: Connection, run_id: str) -> bool:

@@ -4,6 +4,7 @@ Each run's events count from 1 without a gap. The events that tell what the upst
 writer at a time: who claims the log draws a fence, and every earlier writer is refused from then on.
 """
 
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -29,12 +30,13 @@ class NewEvent(NamedTuple):
 
 
 class LoggedEvent(NamedTuple):
-    """An event of the log; ``data`` is JSON text."""
+    """An event of the log; ``data`` is JSON text, and ``recorded_at`` in seconds since 1970 where it is known."""
 
     seq: int
     event: str
     data: str
     attempt: int
+    recorded_at: float | None = None
 
 
 _THIS_RUN = run_logs.c.run_id == bindparam("run")
@@ -52,7 +54,7 @@ _OPEN = Prepared(
 )
 _LAST_SEQ = Prepared(select(run_logs.c.last_seq).where(_THIS_RUN))
 _AFTER = (
-    select(run_events.c.seq, run_events.c.event, run_events.c.data, run_events.c.attempt)
+    select(run_events.c.seq, run_events.c.event, run_events.c.data, run_events.c.attempt, run_events.c.recorded_at)
     .where(run_events.c.run_id == bindparam("run"), run_events.c.seq > bindparam("after"))
     .order_by(run_events.c.seq)
     .limit(bindparam("most"))
@@ -111,7 +113,7 @@ def begin(connection: Connection, run_id: str, events: Sequence[NewEvent]) -> No
 
 
 def _put(connection: Connection, run_id: str, events: Sequence[NewEvent], *, first: int, attempt: int) -> None:
-    same = {"run_id": run_id, "attempt": attempt}
+    same = {"run_id": run_id, "attempt": attempt, "recorded_at": time.time()}
     entries = [
         same | {"seq": seq, "event": name, "data": json_text(data)} for seq, (name, data) in enumerate(events, first)
     ]

@@ -280,6 +280,8 @@ run_events = Table(
     Column("attempt", Integer, nullable=False),
     Column("event", String(64), nullable=False),
     Column("data", Text, nullable=False),
+    # In seconds since 1970, with their fractions; null: an older release wrote the event.
+    Column("recorded_at", Float),
     Index("uq_run_events_run_id_seq", "run_id", "seq", unique=True),
 )
 

@@ -364,6 +364,11 @@ def embedded(connection: Connection, file: Row, embedder: str) -> bool:
     return rows.change(connection, vector_store_files, where, {"embedder": embedder}) is not None
 
 
+def count_in_progress(connection: Connection) -> int:
+    """Return how many files of all vector stores wait for their ingestion or are in it."""
+    return connection.scalar(select(func.count()).where(vector_store_files.c.status == "in_progress")) or 0
+
+
 def stranded(connection: Connection, before: int, limit: int) -> list[Ingestion]:
     """Return ingestions with files that wait since a time, so many at most: somebody may have ended their workflows."""
     columns = vector_store_files.c

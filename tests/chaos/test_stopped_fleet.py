@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from lockstitch import telemetry
+from lockstitch.assistants.fleet_reader import FleetReader
 from lockstitch.assistants.model.script import ScriptedModel
-from lockstitch.assistants.open_runs import count_open_runs
 from lockstitch.starter.contract import RunPolicy, RunSnapshot, ToolOutput
 from lockstitch.tools import tool
 
@@ -55,7 +55,7 @@ async def test_runs_that_wait_for_outputs_survive_without_a_worker_and_go_on_whe
 
     async with engine([], model, task_queue=fleet.task_queue, workers=False) as nobody:
         parked = await nobody.starter.list(status="requires_action", limit=2 * RUNS)
-        await count_open_runs(nobody.starter)
+        await FleetReader(nobody.starter, nobody.database).read("open_runs")
         counted = {status: open_runs_metric(status) for status in ("queued", "in_progress", "requires_action")}
         await a_few_at_a_time([nobody.starter.answer(run.run_id, outputs_of(run)) for run in parked])
         after_the_answers = await nobody.starter.count("requires_action")
@@ -63,7 +63,7 @@ async def test_runs_that_wait_for_outputs_survive_without_a_worker_and_go_on_whe
     async with engine([], model, task_queue=fleet.task_queue) as fleet:
         results = await a_few_at_a_time([fleet.starter.result(run_id) for run_id in run_ids])
         await eventually(lambda: all_have(fleet.starter, "completed"))
-        await count_open_runs(fleet.starter)
+        await FleetReader(fleet.starter, fleet.database).read("open_runs")
         left = await fleet.starter.count("requires_action")
 
     assert {run.run_id for run in parked} == set(run_ids)

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import time
 
 import pytest
+from sqlalchemy import text
 
 from lockstitch.assistants.store import event_log
 from lockstitch.assistants.store.database import Database
@@ -16,14 +18,24 @@ def said(*texts: str) -> list[NewEvent]:
 
 
 async def test_events_are_numbered_from_one_in_the_order_in_which_they_were_appended(store):
+    began = time.time()
     await store.write(event_log.begin, "run_1", said("a", "b"))
     await store.write(event_log.append, "run_1", said("c"), attempt=2)
+    events = await store.read(event_log.after, "run_1", 0)
 
-    assert await store.read(event_log.after, "run_1", 0) == [
+    assert [event._replace(recorded_at=None) for event in events] == [
         LoggedEvent(1, "thread.message.delta", '{"said":"a"}', 1),
         LoggedEvent(2, "thread.message.delta", '{"said":"b"}', 1),
         LoggedEvent(3, "thread.message.delta", '{"said":"c"}', 2),
     ]
+    assert began <= events[0].recorded_at <= events[2].recorded_at <= time.time()
+
+
+async def test_an_event_that_an_older_release_wrote_has_no_time(store):
+    await store.write(event_log.begin, "run_1", said("a"))
+    await store.database.write(lambda connection: connection.execute(text("UPDATE run_events SET recorded_at = NULL")))
+
+    assert [event.recorded_at for event in await store.read(event_log.after, "run_1", 0)] == [None]
 
 
 async def test_concurrent_appends_leave_no_gap_and_keep_each_batch_together(store):

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from lockstitch.errors import StoreUnavailable
 
-NEWEST = "0008"
+NEWEST = "0009"
 
 _UPGRADE_LOCK = 7_202_608_26
 """The number of PostgreSQL's advisory lock that whoever upgrades holds, so that others wait; any number does."""

@@ -1,0 +1,132 @@
+"""What concerns all runs and workers together, as a Temporal server of its own tells it."""
+
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from temporalio.client import Client
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.testing import WorkflowEnvironment
+
+from lockstitch.dev import SERVER_SETTINGS, temporal_binary
+from lockstitch.starter import contract
+from lockstitch.starter.client import Starter
+from lockstitch.starter.contract import SEARCH_ATTRIBUTES, RunPolicy, ThreadRunRequest
+from lockstitch.starter.fleet import Fleet
+from lockstitch.starter.payloads import data_converter
+
+
+@pytest.fixture(scope="module")
+async def own_temporal() -> AsyncIterator[Client]:
+    """A server without the runs of other tests."""
+    settings = [word for setting in SERVER_SETTINGS for word in ("--dynamic-config-value", setting)]
+    environment = await WorkflowEnvironment.start_local(
+        data_converter=data_converter,
+        dev_server_existing_path=temporal_binary(),
+        dev_server_extra_args=[*settings, "--log-level", "never"],
+        search_attributes=SEARCH_ATTRIBUTES,
+    )
+    async with environment:
+        yield environment.client
+
+
+@pytest.fixture
+async def starter(own_temporal) -> AsyncIterator[Starter]:
+    """A starter of a task queue of its own; what it started ends with the test."""
+    async with Starter(own_temporal, task_queue=f"test-{uuid4()}") as opened:
+        yield opened
+    async for run in own_temporal.list_workflows("ExecutionStatus = 'Running'"):
+        await own_temporal.get_workflow_handle(run.id).terminate()
+
+
+async def start_with_status_since(client: Client, status: str, *ages: float) -> None:
+    """Start runs that look as if they had had ``status`` for so many seconds."""
+    for age in ages:
+        since = datetime.now(UTC) - timedelta(seconds=age)
+        attributes: Mapping = {contract.STATUS: status, contract.STATUS_SINCE: since}
+        pairs = TypedSearchAttributes([SearchAttributePair(key, value) for key, value in attributes.items()])
+        await client.start_workflow(
+            contract.THREAD_RUN, id=f"run_{uuid4()}", task_queue="nobody", search_attributes=pairs
+        )
+
+
+async def count_becomes(eventually, starter: Starter, status: str, number: int) -> None:
+    async def counted() -> bool:
+        return await starter.count(status) == number
+
+    await eventually(counted)
+
+
+def age(since: datetime | None) -> float:
+    assert since is not None
+    return (datetime.now(UTC) - since).total_seconds()
+
+
+REQUEST = ThreadRunRequest(assistant_id="asst_1", thread_id="thread_1")
+
+
+async def test_a_run_that_nobody_has_taken_up_has_been_queued_since_it_was_started(starter, eventually):
+    before = datetime.now(UTC)
+    await starter.start(REQUEST)
+    between = datetime.now(UTC)
+    await starter.start(REQUEST)
+    await count_becomes(eventually, starter, "queued", 2)
+
+    assert before - timedelta(milliseconds=1) <= await starter.fleet.oldest("queued") <= between
+    assert await starter.fleet.oldest("requires_action") is None
+
+
+@pytest.mark.parametrize("ages", [range(30), [*range(30), 400], [5000, *range(30)], [7] * 30])
+async def test_the_oldest_of_many_runs_is_found_with_few_queries(starter, own_temporal, eventually, ages):
+    await start_with_status_since(own_temporal, "in_progress", *ages)
+    await count_becomes(eventually, starter, "in_progress", len(ages))
+
+    found = age(await Fleet(own_temporal, "nobody", page=4).oldest("in_progress"))
+    assert max(ages) - max(2, max(ages) / 50) <= found <= max(ages) + 20
+
+
+async def test_a_run_that_was_terminated_is_not_open(starter, own_temporal, eventually):
+    run_id = await starter.start(REQUEST)
+    await count_becomes(eventually, starter, "queued", 1)
+    await own_temporal.get_workflow_handle(run_id).terminate()
+    await count_becomes(eventually, starter, "queued", 0)
+
+    assert await starter.fleet.oldest("queued") is None
+
+
+async def test_a_run_is_overdue_a_minute_after_its_deadline(starter, own_temporal, eventually):
+    late = datetime.now(UTC) - timedelta(seconds=90)
+    for deadline in (late, late + timedelta(seconds=60)):
+        pairs = TypedSearchAttributes([SearchAttributePair(contract.DEADLINE, deadline)])
+        options = {"id": f"run_{uuid4()}", "task_queue": "nobody", "search_attributes": pairs}
+        await own_temporal.start_workflow(contract.THREAD_RUN, **options)
+
+    async def one_is_overdue() -> bool:
+        return await starter.fleet.overdue() == 1
+
+    await eventually(one_is_overdue)
+
+
+async def test_a_run_shows_when_its_time_is_up(starter, own_temporal):
+    run_id = await starter.start(REQUEST.model_copy(update={"policy": RunPolicy(deadline=timedelta(hours=1))}))
+    shown = (await own_temporal.get_workflow_handle(run_id).describe()).typed_search_attributes
+
+    assert shown[contract.DEADLINE] - shown[contract.STATUS_SINCE] == timedelta(hours=1)
+
+
+async def test_a_run_may_have_more_time_than_there_are_dates(starter, own_temporal):
+    run_id = await starter.start(REQUEST.model_copy(update={"policy": RunPolicy(deadline=timedelta(days=9_000_000))}))
+    shown = (await own_temporal.get_workflow_handle(run_id).describe()).typed_search_attributes
+
+    assert shown[contract.DEADLINE].year == 9999
+
+
+async def test_tasks_that_no_worker_takes_are_a_backlog_without_pollers(starter, eventually):
+    await starter.start(REQUEST)
+
+    async def waits() -> bool:
+        state = await starter.fleet.queue("runs", "workflow")
+        return (state.pollers, state.backlog) == (0, 1)
+
+    await eventually(waits)
