@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 FUZZER := .venv-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories lock clean
+.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories dashboards dashboards-check drill images-check settings lock clean
 
 help: ## Say what there is
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 demo: $(VENV)/.ready ## Run the main job on the embedded stack and show it
 	$(BIN)/lockstitch demo
@@ -54,8 +54,20 @@ local-model: $(VENV)/.ready ## Install a small language model that needs no key,
 histories: $(VENV)/.ready ## Record the workflow histories that the replay test replays
 	$(BIN)/python -P tests/workflows/record_histories.py
 
-docs/settings.md: config.py settings_page.py $(VENV)/.ready ## Write the page about settings anew
-	$(BIN)/lockstitch config describe > $@
+settings: $(VENV)/.ready ## Write docs/settings.md anew
+	$(BIN)/lockstitch config describe > docs/settings.md
+
+dashboards: $(VENV)/.ready ## Write the Grafana dashboards into the chart
+	$(BIN)/python -P -m lockstitch.deploy.dashboards.write
+
+dashboards-check: $(VENV)/.ready $(VENV)/.programs ## Check dashboards and alerts: expressions, metrics, promtool's tests, runbooks
+	$(BIN)/pytest tests/dashboards
+
+drill: $(VENV)/.ready $(VENV)/.programs ## Let 50 runs meet what goes wrong, and see a real Prometheus tell of it; takes five minutes
+	$(BIN)/python -P -W ignore -m lockstitch.tests.drill.run --pictures .lockstitch/dashboards
+
+images-check: $(VENV)/.ready ## Install what the images install, without a container engine, and try it; takes minutes
+	$(BIN)/python -P tests/deploy/install_images.py
 
 lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 \
@@ -63,6 +75,13 @@ lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --extra embedded --extra code-interpreter --extra file-search --extra s3-storage --extra tracing --group dev --universal --python-version 3.11 \
 		--constraint requirements.txt \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-dev.txt
+	# What the images ship is what was tested.
+	uv pip compile pyproject.toml --extra s3-storage --extra tracing --universal --python-version 3.11 \
+		--constraint requirements-dev.txt \
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-image.txt
+	uv pip compile pyproject.toml --extra code-interpreter --extra file-search --extra s3-storage --extra tracing --universal --python-version 3.11 \
+		--constraint requirements-dev.txt \
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-extras.txt
 
 clean: ## Remove what was built and installed
 	rm -rf $(VENV) $(FUZZER) .clients tests/clients/node/node_modules build dist *.egg-info .lockstitch .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

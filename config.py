@@ -174,10 +174,11 @@ class Config:
     )
     worker_serves: tuple[str, ...] = _setting(
         "LOCKSTITCH_WORKER_SERVES",
-        ("runs", "files", "code"),
-        "What a worker does, separated by commas: runs, the ingestion of files, the code of the code interpreter. So "
-        "that code, and files that nobody knows, stay on machines of their own.",
-        ("runs", "files", "code"),
+        ("runs", "tools", "files", "code"),
+        "What a worker does, separated by commas: runs, the task queues of tools that have one of their own, the "
+        "ingestion of files, the code of the code interpreter. So that code, and files that nobody knows, stay on "
+        "machines of their own.",
+        ("runs", "tools", "files", "code"),
     )
     model: ModelChoice = _setting(
         "LOCKSTITCH_MODEL",

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 from temporalio.client import Client
+from temporalio.runtime import Runtime
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker, WorkflowRunner
 
 from lockstitch import telemetry, tracing
@@ -89,12 +90,10 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         stack.callback(listener.close)
         stack.enter_context(tracing.exporting(config.traces, "worker"))
         database = await stack.enter_async_context(_database(config))
-        model = await stack.enter_async_context(open_model(config))
+        takes_turns = "runs" in config.worker_serves
+        model = await stack.enter_async_context(open_model(config)) if takes_turns else None
         semantics = await stack.enter_async_context(_semantics(config, database))
-        telemetry.tell_build(version("lockstitch"), build_id_of(config), "worker")
-        telemetry.MODELS.set_up(ModelPrices(config.model_prices), config.budget_dollars_per_day)
-        runtime = telemetry.buffering_runtime(TenantClasses(config.tenant_classes))
-        client = await connect_temporal(chosen_temporal(config), runtime)
+        client = await connect_temporal(chosen_temporal(config), _set_up_metrics(config))
         await ensure_namespace(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
@@ -120,13 +119,19 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
             "worker_started",
             task_queue=config.task_queue,
             serves=config.worker_serves,
-            model=model.name,
+            model=None if model is None else model.name,
             embedder=config.embedder,
             tools=list(tools),
             build_id=build_id_of(config),
         )
         await stop.wait()
         telemetry.log.info("worker_stopping", grace_seconds=config.shutdown_grace.total_seconds())
+
+
+def _set_up_metrics(config: Config) -> Runtime:
+    telemetry.tell_build(version("lockstitch"), build_id_of(config), "worker")
+    telemetry.MODELS.set_up(ModelPrices(config.model_prices), config.budget_dollars_per_day)
+    return telemetry.buffering_runtime(TenantClasses(config.tenant_classes))
 
 
 async def _check_working(started: asyncio.Event, stop: asyncio.Event) -> None:
@@ -150,7 +155,7 @@ def build_workers(
     client: Client,
     config: Config,
     database: Database,
-    model: Model,
+    model: Model | None,
     tools: ToolRegistry,
     *,
     remote: Sequence[Backend] = (),
@@ -159,14 +164,17 @@ def build_workers(
     code: CodeSessions | None = None,
     workflow_runner: WorkflowRunner = WORKFLOW_RUNNER,
 ) -> list[Worker]:
-    """Return the workers of runs, of files and of code, as far as the settings want them.
+    """Return the workers of runs, tools, files and code, as far as the settings want them.
 
-    ``remote`` are the backends beside the one whose runs are our own; without ``semantics`` files are found by words
-    alone, without a ``parser`` only those are read that are text, and without ``code`` none is run here.
+    Without a ``model`` no runs are carried. ``remote`` are the backends beside the one whose runs are our own; without
+    ``semantics`` files are found by words alone, without a ``parser`` only those are read that are text, and without
+    ``code`` none is run here.
     """
     workers: list[Worker] = []
-    if "runs" in config.worker_serves:
-        workers += _run_workers(client, config, database, model, tools, remote, semantics, workflow_runner)
+    if "runs" in config.worker_serves and model is not None:
+        workers.append(_run_worker(client, config, database, model, tools, remote, semantics, workflow_runner))
+    if "tools" in config.worker_serves:
+        workers += _tool_workers(client, config, database, tools)
     if "files" in config.worker_serves:
         ingestion = IngestionActivities(database, parser or TextParser(), semantics).activities()
         few = min(FILES_AT_A_TIME, config.max_concurrent_activities)
@@ -176,7 +184,7 @@ def build_workers(
     return workers
 
 
-def _run_workers(
+def _run_worker(
     client: Client,
     config: Config,
     database: Database,
@@ -185,12 +193,11 @@ def _run_workers(
     remote: Sequence[Backend],
     semantics: Semantics | None,
     workflow_runner: WorkflowRunner,
-) -> Iterator[Worker]:
-    """Yield the worker of runs, and one more for each task queue that a tool asks for."""
+) -> Worker:
+    """Return the worker of runs, which calls the tools that have no task queue of their own too."""
     runs_code = config.sandbox != "none"
     local = LocalBackend(database, model, tools, _context_tokens(config), runs_code=runs_code)
     backends = {backend.name: backend for backend in (local, *remote)}
-    calls = ToolActivities(database, tools).activities()
     starter = Starter(client, task_queue=config.task_queue)  # opens no connection of its own, so nothing to close
     elsewhere = [backend for backend in remote if isinstance(backend, StrandedRuns)]
     embedder = None if semantics is None else semantics.embedder.name
@@ -202,10 +209,15 @@ def _run_workers(
         HousekeepingActivities(
             database, starter, embedder, deliveries_kept=timedelta(days=config.deliveries_kept_days)
         ).do_chores,
-        *calls,
+        *ToolActivities(database, tools).activities(),
     ]
     workflows = VERSIONED_WORKFLOWS if config.deployment_name else WORKFLOWS
-    yield build_worker(client, config, config.task_queue, activities, workflows, workflow_runner)
+    return build_worker(client, config, config.task_queue, activities, workflows, workflow_runner)
+
+
+def _tool_workers(client: Client, config: Config, database: Database, tools: ToolRegistry) -> Iterator[Worker]:
+    """Yield a worker for each task queue that a tool asks for."""
+    calls = ToolActivities(database, tools).activities()
     own_queues = {tool.policy.task_queue for tool in tools.tools if tool.policy.task_queue} - {config.task_queue}
     for queue in sorted(own_queues):
         yield build_worker(client, config, queue, calls)
@@ -275,7 +287,7 @@ async def open_sandbox(config: Config) -> AsyncIterator[Sandbox | None]:
 
     Raises `SandboxUnavailable` where it does not confine anything here: nothing runs without it.
     """
-    if config.sandbox == "none" or config.worker_serves == ("runs",):
+    if config.sandbox == "none" or not {"files", "code"} & set(config.worker_serves):
         yield None
         return
     sandbox = chosen_sandbox(config)
@@ -300,7 +312,9 @@ def _semantics(config: Config, database: Database) -> AbstractAsyncContextManage
         config.embeddings_dimensions,
         config.embeddings_timeout,
     )
-    return open_semantics(database, config.embedder, endpoint, upgrades=config.database_auto_upgrade)
+    searches = {"runs", "files"} & set(config.worker_serves)
+    choice = config.embedder if searches else "none"
+    return open_semantics(database, choice, endpoint, upgrades=config.database_auto_upgrade)
 
 
 def _database(config: Config) -> Database:
@@ -349,7 +363,7 @@ async def open_remote_backends(
     config: Config, database: Database, tools: ToolRegistry
 ) -> AsyncIterator[Sequence[Backend]]:
     """Build the backends on other servers that the settings name."""
-    if not config.assistants_url:
+    if not config.assistants_url or "runs" not in config.worker_serves:
         yield ()
         return
     from lockstitch.activities.backends.assistants.api import AssistantsApi

@@ -38,7 +38,8 @@ async def metered(backend: str, run_id: str, policy: RunPolicy, turn: Coroutine[
 
 def _outcome(error: BaseException, policy: RunPolicy) -> TurnOutcome | None:
     if isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error):
-        return "retried" if activity.is_worker_shutdown() else None
+        why = activity.cancellation_details()
+        return "retried" if why is not None and (why.worker_shutdown or why.timed_out) else None
     if isinstance(error.__cause__, WriterFenced):  # Temporal took this attempt for dead, and another goes on
         return "retried"
     final = isinstance(error, ApplicationError) and error.non_retryable

@@ -21,7 +21,7 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 
 
 def test_the_page_about_settings_is_what_the_settings_say():
-    """`make docs/settings.md` writes it."""
+    """`make settings` writes it."""
     assert (ROOT / "docs/settings.md").read_text() == settings_page()
 
 

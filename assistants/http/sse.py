@@ -23,7 +23,8 @@ ENDS = frozenset(f"thread.run.{status}" for status in objects.ENDED) | {event_lo
 STOPS = ENDS | {"thread.run.requires_action"}
 """The events after which a run does nothing until it is told to."""
 
-_PING = b": ping\n\n"
+# No empty line: the openai SDK takes one after an event that had an id for another event, and cannot read it.
+_PING = b": ping\n"
 _DONE = b"event: done\ndata: [DONE]\n\n"
 _HEADERS = {"cache-control": "no-cache", "x-accel-buffering": "no"}
 

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
+from lockstitch import telemetry
 from lockstitch.activities.ingestion import FILES_AT_ONCE, IngestedSlice, IngestionActivities, IngestSlice
 from lockstitch.assistants.ingestion.parsing import MAX_BYTES, TextParser
 from lockstitch.assistants.search.semantics import Semantics, open_vector_index
@@ -88,10 +89,18 @@ def outcomes(database, vector_store):
     return read
 
 
+def counted(outcome: str) -> float:
+    return telemetry.registry.get_sample_value("lockstitch_files_ingested_total", {"outcome": outcome}) or 0
+
+
 async def test_files_are_ingested_and_those_that_are_refused_say_why(batch, ingest, outcomes):
     batch_id = await batch({"a.txt": b"Apples", "b.exe": b"MZ", "c.txt": b""})
+    before = {outcome: counted(outcome) for outcome in ("ingested", "refused", "gave_up")}
 
     assert await ingest(batch_id) == [IngestedSlice(files=3, more=False)]
+    assert {outcome: counted(outcome) - before[outcome] for outcome in before} == {
+        "ingested": 1, "refused": 2, "gave_up": 0,
+    }  # fmt: skip
     found = await outcomes()
     assert found["a.txt"] == ("completed", None)
     assert [found[name][1]["code"] for name in ("b.exe", "c.txt")] == ["unsupported_file", "invalid_file"]
@@ -108,9 +117,11 @@ async def test_an_activity_takes_so_many_files_and_says_that_there_are_more(batc
 
 async def test_a_file_over_which_the_parser_breaks_is_tried_three_times_and_given_up(batch, ingest, outcomes):
     batch_id, parser = await batch({"a.txt": b"a", "b.txt": b"b", "c.txt": b"c"}), FaultyParser({"b.txt"})
+    before = counted("gave_up")
     with capture_logs() as logs:
         await ingest(batch_id, parser)
 
+    assert counted("gave_up") == before + 1
     assert parser.seen == ["a.txt", "b.txt", "b.txt", "b.txt", "c.txt"]
     error = {"code": "server_error", "message": "The file could not be processed: RecursionError."}
     assert await outcomes() == {"a.txt": ("completed", None), "b.txt": ("failed", error), "c.txt": ("completed", None)}

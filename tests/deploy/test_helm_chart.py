@@ -6,11 +6,15 @@ import helm_python
 import kubernetes_validate
 import pytest
 
+from lockstitch.tests.deploy import custom_resources
 from lockstitch.tests.deploy.rendering import (
     CHART,
     ROOT,
+    RUN_SETTINGS,
+    SEARCH_SETTINGS,
     SECRET_SETTINGS,
     SERVER_SETTINGS,
+    SESSION_SETTINGS,
     SETTINGS,
     VALUES_FILES,
     WORKER_SETTINGS,
@@ -43,7 +47,10 @@ def test_the_linter_finds_nothing_but_the_missing_icon(release: Release) -> None
 @pytest.mark.parametrize("version", CLUSTER_VERSIONS)
 def test_the_oldest_and_the_newest_cluster_accept_every_object(release: Release, version: str) -> None:
     for each in release.objects:
-        kubernetes_validate.validate(each, version, strict=True)
+        if each["kind"] in custom_resources.KINDS:
+            custom_resources.validate(each)
+        else:
+            kubernetes_validate.validate(each, version, strict=True)
 
 
 def test_the_oldest_cluster_tested_is_the_oldest_one_that_the_chart_allows() -> None:
@@ -77,14 +84,14 @@ def test_the_chart_installs_the_version_of_this_tree() -> None:
 def test_no_container_runs_as_root_or_can_write_to_its_root_file_system(release: Release) -> None:
     for pod in release.pods:
         assert pod["spec"]["securityContext"]["runAsUser"] == 10001
-    for container in release.containers.values():
-        assert container["securityContext"] == {
-            "runAsNonRoot": True,
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-            "seccompProfile": {"type": "RuntimeDefault"},
-        }
+        for container in pod["spec"]["containers"]:
+            assert container["securityContext"] == {
+                "runAsNonRoot": True,
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+                "seccompProfile": {"type": "RuntimeDefault"},
+            }
 
 
 def test_each_container_has_a_tmp_of_its_own(release: Release) -> None:
@@ -92,8 +99,10 @@ def test_each_container_has_a_tmp_of_its_own(release: Release) -> None:
         volumes = {each["name"]: each for each in pod["spec"]["volumes"]}
         for container in pod["spec"]["containers"]:
             mounts = {each["mountPath"]: each["name"] for each in container["volumeMounts"]}
-            assert mounts["/tmp"] == f"tmp-{container['name']}"
-            assert volumes[mounts["/tmp"]]["emptyDir"] == {"sizeLimit": "1Gi"}
+            assert mounts["/tmp"].startswith("tmp")
+            assert volumes[mounts["/tmp"]]["emptyDir"].keys() == {"sizeLimit"}
+        of_containers = [name for name in volumes if name.startswith("tmp")]
+        assert len(of_containers) == len(pod["spec"]["containers"])
 
 
 def test_no_pod_gets_a_token_or_variables_named_after_services(release: Release) -> None:
@@ -115,11 +124,25 @@ def test_root_cannot_be_chosen(key: str) -> None:
 
 
 def test_the_chart_sets_known_settings_only_and_each_where_it_is_read(release: Release) -> None:
-    server, worker = release.environment("server"), release.environment("worker")
+    for process in release.containers:
+        environment, serves = release.environment(process), release.serves(process)
+        unread = WORKER_SETTINGS if process == "server" else SERVER_SETTINGS
+        if not serves & {"runs"}:
+            unread = unread | RUN_SETTINGS
+        if not serves & {"files", "code"}:
+            unread = unread | SESSION_SETTINGS
+        if not serves & {"server", "runs", "files"}:
+            unread = unread | SEARCH_SETTINGS
 
-    assert server.keys() <= SETTINGS - WORKER_SETTINGS
-    assert worker.keys() <= SETTINGS - SERVER_SETTINGS
-    assert server["LOCKSTITCH_HOST"] == worker["LOCKSTITCH_METRICS_HOST"] == "0.0.0.0"
+        assert environment.keys() <= SETTINGS - unread, process
+        assert environment["LOCKSTITCH_HOST" if process == "server" else "LOCKSTITCH_METRICS_HOST"] == "0.0.0.0"
+
+
+def test_what_has_to_be_the_same_for_every_process_is(release: Release) -> None:
+    environments = [release.environment(process) for process in release.containers]
+
+    for name in ("LOCKSTITCH_SANDBOX", "LOCKSTITCH_EMBEDDER", "LOCKSTITCH_TASK_QUEUE", "LOCKSTITCH_TEMPORAL_NAMESPACE"):
+        assert len({each[name] for each in environments}) == 1
 
 
 def test_every_setting_can_be_set_by_a_value() -> None:
@@ -188,8 +211,8 @@ def test_a_changed_setting_restarts_only_the_process_that_reads_it() -> None:
 
 
 def test_every_container_is_probed_on_its_own_port(release: Release) -> None:
-    for process, port in {"server": ("http", 8700), "worker": ("metrics", 9464)}.items():
-        container = release.containers[process]
+    for process, container in release.containers.items():
+        port = ("http", 8700) if process == "server" else ("metrics", 9464)
         probes = {kind: container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")}
 
         assert container["ports"] == [{"name": port[0], "containerPort": port[1]}]
@@ -204,16 +227,15 @@ def test_a_pod_is_killed_only_after_draining_and_the_grace_of_its_processes(rele
     grace = int(release.environment("server")["LOCKSTITCH_SHUTDOWN_GRACE_SECONDS"])
     drain = release.containers["server"].get("lifecycle", {"preStop": {"sleep": {"seconds": 0}}})
 
-    for pod in release.pods:
+    for deployment in release.of_kind("Deployment").values():
+        pod = deployment["spec"]["template"]
         left = pod["spec"]["terminationGracePeriodSeconds"] - drain["preStop"]["sleep"]["seconds"] - grace
         assert left >= 10
 
 
 def test_each_container_starts_its_process_with_its_resources(release: Release) -> None:
-    assert {name: each["args"] for name, each in release.containers.items()} == {
-        "server": ["serve"],
-        "worker": ["worker"],
-    }
+    assert all(each["args"] == ["serve" if name == "server" else "worker"] for name, each in release.containers.items())
+    assert release.containers.keys() >= {"server", "worker"}
     assert all(each["resources"]["limits"]["memory"] for each in release.containers.values())
 
 
@@ -313,7 +335,8 @@ def test_the_service_reaches_the_server_and_the_scraper_reaches_every_pod(releas
 
     assert ["server" in [each["name"] for each in pod["spec"]["containers"]] for pod in reached] == [True]
     assert services["metrics"]["clusterIP"] == "None"
-    assert all(matches(services["metrics"]["selector"], pod) for pod in release.pods)
+    deployments = release.of_kind("Deployment").values()
+    assert all(matches(services["metrics"]["selector"], each["spec"]["template"]) for each in deployments)
     targets = {each["targetPort"] for each in services["metrics"]["ports"]}
     assert targets == {each["ports"][0]["name"] for each in release.containers.values()}
 

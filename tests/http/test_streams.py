@@ -7,7 +7,9 @@ import httpx2
 import openai
 import pytest
 from openai import AsyncAssistantEventHandler
+from openai._streaming import SSEDecoder as OpenAiReader
 
+from lockstitch import telemetry
 from lockstitch.assistants.http.sse import STOPS, event_stream
 from lockstitch.assistants.model.turn import TextDelta
 from lockstitch.assistants.store import event_log, runs
@@ -47,6 +49,26 @@ async def test_a_plain_run_is_streamed_in_the_order_of_the_real_api(
     assert stream.response.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert stream.response.headers["cache-control"] == "no-cache"
     assert stream.response.headers["x-accel-buffering"] == "no"
+
+
+async def test_how_long_events_take_to_reach_a_client_that_waits_is_measured(
+    client, assistant, thread, worker, open_stream, read_stream
+):
+    def measured() -> tuple[float, float]:
+        read = telemetry.registry.get_sample_value
+        return read("lockstitch_stream_lag_seconds_count"), read("lockstitch_stream_lag_seconds_sum")
+
+    before = measured()
+    async with open_stream(f"/v1/threads/{thread.id}/runs", {"assistant_id": assistant.id, "stream": True}) as stream:
+        [run] = await runs_of(client, thread)
+        await worker.say(run.id)
+        [_ async for _ in stream]
+    after = measured()
+
+    assert 1 <= after[0] - before[0] <= len(ANSWER)
+    assert 0 < after[1] - before[1] < 10
+    await read_stream(f"/v1/runs/{run.id}/events")
+    assert measured() == after, "whoever comes later waits for nothing"
 
 
 async def test_the_stream_of_a_run_ends_when_it_asks_for_outputs(
@@ -227,7 +249,11 @@ async def test_a_stream_on_which_nothing_happens_sends_comments(server, run, wor
     *_, last = [frame async for frame in frames]
 
     assert first.startswith(b"event: thread.run.created\nid: 1\ndata: {")
-    assert pings == [b": ping\n\n"] * 2
+    assert pings == [b": ping\n"] * 2
+    # The openai SDK makes an event without a name or data of an empty line that follows a comment, and breaks on it.
+    heard = [event.event for event in OpenAiReader().iter_bytes(iter([first, *pings, last]))]
+    assert heard[0] == "thread.run.created"
+    assert None not in heard
     assert last.endswith(b"event: done\ndata: [DONE]\n\n")
 
 

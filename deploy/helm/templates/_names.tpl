@@ -24,6 +24,14 @@
 {{- end -}}
 {{- end }}
 
+{{- define "lockstitch.codeServiceAccountName" -}}
+{{- if .Values.codeWorkers.serviceAccount.create -}}
+{{- default (printf "%s-code" (include "lockstitch.fullname" .)) .Values.codeWorkers.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.codeWorkers.serviceAccount.name -}}
+{{- end -}}
+{{- end }}
+
 {{- define "lockstitch.claimName" -}}
 {{- default (printf "%s-data" (include "lockstitch.fullname" .)) .Values.database.persistence.existingClaim -}}
 {{- end }}
@@ -31,11 +39,6 @@
 {{- define "lockstitch.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "lockstitch.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
-{{- end }}
-
-{{/* Under SQLite one pod is both server and worker. Takes {root, process}. */}}
-{{- define "lockstitch.component" -}}
-{{- if eq .root.Values.database.type "sqlite" }}all-in-one{{ else }}{{ .process }}{{ end -}}
 {{- end }}
 
 {{/*
@@ -53,9 +56,30 @@ Those that selectors rest on win over labels that the values add.
 {{- mergeOverwrite (dict) $root.Values.commonLabels (default dict .extra) $standard | toYaml -}}
 {{- end }}
 
+{{/*
+The image of one process: the one with the extras where it needs them. Takes {root, spec}; the tag and the digest of
+a previous version come before those of the values.
+*/}}
 {{- define "lockstitch.image" -}}
-{{- with .Values.image -}}
-{{- with .registry }}{{ . }}/{{ end }}{{ .repository }}:{{ default $.Chart.AppVersion .tag }}
-{{- with .digest }}@{{ . }}{{ end -}}
+{{- $image := .root.Values.image -}}
+{{- $version := default dict .spec.image -}}
+{{- $extras := eq (include "lockstitch.needsExtras" .) "true" -}}
+{{- with $image.registry }}{{ . }}/{{ end -}}
+{{- ternary $image.codeRepository $image.repository $extras -}}
+{{- if $version -}}
+:{{ default $.root.Chart.AppVersion $version.tag }}{{ with $version.digest }}@{{ . }}{{ end -}}
+{{- else -}}
+:{{ default $.root.Chart.AppVersion $image.tag }}{{ with ternary $image.codeDigest $image.digest $extras }}@{{ . }}{{ end -}}
 {{- end -}}
+{{- end }}
+
+{{/* Whether a process needs the packages that search by meaning, read documents and run code. Takes {root, spec}. */}}
+{{- define "lockstitch.needsExtras" -}}
+{{- $confines := and (ne (include "lockstitch.sandbox" .root) "none") (or (has "files" .spec.serves) (has "code" .spec.serves)) -}}
+{{- or $confines (ne .root.Values.embeddings.embedder "none") -}}
+{{- end }}
+
+{{/* What confines code and the reading of documents: the same for every process. */}}
+{{- define "lockstitch.sandbox" -}}
+{{- default (ternary "sandlock" "none" .Values.codeWorkers.enabled) .Values.sandbox.type -}}
 {{- end }}

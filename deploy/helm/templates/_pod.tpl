@@ -1,16 +1,21 @@
-{{/* One Deployment. Takes {root, name, component, processes, own}: `own` holds the placement of these pods. */}}
+{{/* One Deployment. Takes {root, specs}: the processes that share its pods; see _processes.tpl. */}}
 {{- define "lockstitch.deployment" -}}
 {{- $root := .root -}}
-{{- $single := eq .component "all-in-one" -}}
+{{- $spec := first .specs -}}
+{{- $single := gt (len .specs) 1 -}}
+{{- $own := ternary dict $spec.own $single -}}
+{{- $pod := dict "root" $root "specs" .specs "own" $own "spec" $spec -}}
 apiVersion: apps/v1
 kind: Deployment
 metadata:
-  name: {{ .name }}
+  name: {{ $spec.name }}
   namespace: {{ $root.Release.Namespace | quote }}
   labels:
-    {{- include "lockstitch.labels" (dict "root" $root "component" .component) | nindent 4 }}
+    {{- include "lockstitch.labels" (dict "root" $root "component" $spec.component) | nindent 4 }}
 spec:
-  replicas: {{ if $single }}1{{ else }}{{ .own.replicas | int }}{{ end }}
+  {{- if eq $spec.own.autoscaling.type "none" }}
+  replicas: {{ $spec.own.replicas | int }}
+  {{- end }}
   strategy:
     {{- if $single }}
     # The next pod must not open the database before this one has let go of it.
@@ -24,70 +29,155 @@ spec:
   selector:
     matchLabels:
       {{- include "lockstitch.selectorLabels" $root | nindent 6 }}
-      app.kubernetes.io/component: {{ .component }}
+      app.kubernetes.io/component: {{ $spec.component }}
   template:
     metadata:
       annotations:
-        {{- range .processes }}
-        checksum/{{ . }}: {{ include "lockstitch.settings" (dict "root" $root "process" .) | sha256sum }}
+        {{- range .specs }}
+        checksum/{{ .process }}: {{ include "lockstitch.settings" (dict "root" $root "spec" .) | sha256sum }}
         {{- end }}
-        {{- with mergeOverwrite (dict) $root.Values.podAnnotations (default dict .own.podAnnotations) }}
+        {{- with mergeOverwrite (dict) $root.Values.podAnnotations (default dict $own.podAnnotations) }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
       labels:
-        {{- $extra := mergeOverwrite (dict) $root.Values.podLabels (default dict .own.podLabels) }}
-        {{- include "lockstitch.labels" (dict "root" $root "component" .component "extra" $extra) | nindent 8 }}
+        {{- $extra := mergeOverwrite (dict) $root.Values.podLabels (default dict $own.podLabels) }}
+        {{- include "lockstitch.labels" (dict "root" $root "component" $spec.component "extra" $extra) | nindent 8 }}
     spec:
-      {{- include "lockstitch.podSpec" . | nindent 6 }}
+      {{- include "lockstitch.podSpec" $pod | nindent 6 }}
 {{- end }}
 
-{{/* Takes what "lockstitch.deployment" takes. */}}
+{{/* Takes {root, specs, own, spec}: `own` holds the placement of these pods. */}}
 {{- define "lockstitch.podSpec" -}}
 {{- $values := .root.Values -}}
-serviceAccountName: {{ include "lockstitch.serviceAccountName" .root | quote }}
+serviceAccountName: {{ ternary (include "lockstitch.codeServiceAccountName" .root) (include "lockstitch.serviceAccountName" .root) (default false .spec.hardened) | quote }}
+{{ include "lockstitch.podBasics" .root }}
+# Draining, then the processes' own grace, then time to end in order.
+terminationGracePeriodSeconds: {{ add $values.server.drainSeconds $values.shutdownGraceSeconds 15 }}
+{{- with .own.runtimeClassName }}
+runtimeClassName: {{ . | quote }}
+{{- end }}
+{{- include "lockstitch.placement" . }}
+containers:
+  {{- range .specs }}
+  {{- include "lockstitch.container" (dict "root" $.root "spec" .) | nindent 2 }}
+  {{- end }}
+volumes:
+  {{- range .specs }}
+  - name: tmp-{{ .process }}
+    emptyDir:
+      sizeLimit: {{ default $values.tmpSize .own.tmpSize }}
+  {{- if eq (include "lockstitch.confines" (dict "root" $.root "spec" .)) "true" }}
+  # What the supervisor of sandlock keeps there counts as memory of the container.
+  - name: shm-{{ .process }}
+    emptyDir:
+      medium: Memory
+      sizeLimit: {{ $values.sandbox.shmSize }}
+  {{- end }}
+  {{- end }}
+  {{- include "lockstitch.sharedVolumes" .root | trim | nindent 2 }}
+{{- end }}
+
+{{/* What every pod of the chart has, that of the migrations too. Takes the root. */}}
+{{- define "lockstitch.podBasics" -}}
 automountServiceAccountToken: false
 # A Service named lockstitch would otherwise set LOCKSTITCH_PORT to a URL.
 enableServiceLinks: false
-{{- with $values.imagePullSecrets }}
+{{- with .Values.imagePullSecrets }}
 imagePullSecrets:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with $values.priorityClassName }}
+{{- with .Values.priorityClassName }}
 priorityClassName: {{ . | quote }}
 {{- end }}
-# Draining, then the processes' own grace, then time to end in order.
-terminationGracePeriodSeconds: {{ add $values.server.drainSeconds $values.shutdownGraceSeconds 15 }}
 securityContext:
   runAsNonRoot: true
-  runAsUser: {{ $values.podSecurity.runAsUser | int }}
-  runAsGroup: {{ $values.podSecurity.runAsGroup | int }}
-  fsGroup: {{ $values.podSecurity.fsGroup | int }}
+  runAsUser: {{ .Values.podSecurity.runAsUser | int }}
+  runAsGroup: {{ .Values.podSecurity.runAsGroup | int }}
+  fsGroup: {{ .Values.podSecurity.fsGroup | int }}
   fsGroupChangePolicy: OnRootMismatch
   seccompProfile:
     type: RuntimeDefault
-{{- include "lockstitch.placement" . }}
-containers:
-  {{- range .processes }}
-  {{- include "lockstitch.container" (dict "root" $.root "process" .) | nindent 2 }}
-  {{- end }}
-volumes:
-  {{- range .processes }}
-  - name: tmp-{{ . }}
-    emptyDir:
-      sizeLimit: {{ $values.tmpSize }}
-  {{- end }}
-  {{- if eq $values.database.type "sqlite" }}
-  - name: data
-    {{- if $values.database.persistence.enabled }}
-    persistentVolumeClaim:
-      claimName: {{ include "lockstitch.claimName" .root | quote }}
-    {{- else }}
-    emptyDir: {}
-    {{- end }}
-  {{- end }}
 {{- end }}
 
-{{/* Where the pods may run: their own values, else those of every pod. Takes what "lockstitch.deployment" takes. */}}
+{{- define "lockstitch.containerSecurity" -}}
+securityContext:
+  runAsNonRoot: true
+  allowPrivilegeEscalation: false
+  readOnlyRootFilesystem: true
+  capabilities:
+    drop: [ALL]
+  seccompProfile:
+    type: RuntimeDefault
+{{- end }}
+
+{{/* Whether a process opens the sandbox. Takes {root, spec}. */}}
+{{- define "lockstitch.confines" -}}
+{{- and (ne (include "lockstitch.sandbox" .root) "none") (or (has "files" .spec.serves) (has "code" .spec.serves)) -}}
+{{- end }}
+
+{{/* The volumes that all containers of a pod share. Takes the root. */}}
+{{- define "lockstitch.sharedVolumes" -}}
+{{- $values := .Values -}}
+{{- if eq $values.database.type "sqlite" }}
+- name: data
+  {{- if $values.database.persistence.enabled }}
+  persistentVolumeClaim:
+    claimName: {{ include "lockstitch.claimName" . | quote }}
+  {{- else }}
+  emptyDir: {}
+  {{- end }}
+{{- end }}
+{{- with $values.payloads.externalStorage.existingClaim }}
+- name: payloads
+  persistentVolumeClaim:
+    claimName: {{ . | quote }}
+{{- end }}
+{{- with $values.temporal.tls }}
+{{- if or .caSecret.name .clientCertSecret.name }}
+- name: temporal-tls
+  projected:
+    # 0440: the processes read it as members of fsGroup.
+    defaultMode: 288
+    sources:
+      {{- with .caSecret }}
+      {{- if .name }}
+      - secret:
+          name: {{ .name | quote }}
+          items:
+            - {key: {{ .key | quote }}, path: ca.crt}
+      {{- end }}
+      {{- end }}
+      {{- with .clientCertSecret }}
+      {{- if .name }}
+      - secret:
+          name: {{ .name | quote }}
+          items:
+            - {key: {{ .certKey | quote }}, path: tls.crt}
+            - {key: {{ .keyKey | quote }}, path: tls.key}
+      {{- end }}
+      {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where they are mounted. Takes the root. */}}
+{{- define "lockstitch.sharedMounts" -}}
+{{- if eq .Values.database.type "sqlite" }}
+- name: data
+  mountPath: /data
+{{- end }}
+{{- if .Values.payloads.externalStorage.existingClaim }}
+- name: payloads
+  mountPath: {{ .Values.payloads.externalStorage.url | trimPrefix "file://" | quote }}
+{{- end }}
+{{- if or .Values.temporal.tls.caSecret.name .Values.temporal.tls.clientCertSecret.name }}
+- name: temporal-tls
+  mountPath: {{ include "lockstitch.tlsFolder" . }}
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{/* Where the pods may run: their own values, else those of every pod. Takes what "lockstitch.podSpec" takes. */}}
 {{- define "lockstitch.placement" -}}
 {{- $values := .root.Values }}
 {{- range $key := list "nodeSelector" "tolerations" "affinity" }}
@@ -106,21 +196,21 @@ topologySpreadConstraints:
       {{- else }}
       matchLabels:
         {{- include "lockstitch.selectorLabels" $.root | nindent 8 }}
-        app.kubernetes.io/component: {{ $.component }}
+        app.kubernetes.io/component: {{ $.spec.component }}
       {{- end }}
   {{- end }}
 {{- end }}
 {{- end }}
 
-{{/* The container of one process. Takes {root, process}. */}}
+{{/* The container of one process. Takes {root, spec}. */}}
 {{- define "lockstitch.container" -}}
 {{- $values := .root.Values -}}
-{{- $own := index $values .process -}}
-{{- $isServer := eq .process "server" -}}
-- name: {{ .process }}
-  image: {{ include "lockstitch.image" .root | quote }}
+{{- $own := .spec.own -}}
+{{- $isServer := eq .spec.kind "server" -}}
+- name: {{ .spec.process }}
+  image: {{ include "lockstitch.image" . | quote }}
   imagePullPolicy: {{ $values.image.pullPolicy }}
-  args: [{{ if $isServer }}serve{{ else }}worker{{ end }}]
+  args: [{{ ternary "serve" "worker" $isServer }}]
   ports:
     {{- if $isServer }}
     - name: http
@@ -135,8 +225,8 @@ topologySpreadConstraints:
     {{- toYaml . | nindent 4 }}
     {{- end }}
     - configMapRef:
-        name: {{ include "lockstitch.fullname" .root }}-{{ .process }}
-  {{- $secrets := include "lockstitch.secretSettings" . | trim }}
+        name: {{ include "lockstitch.fullname" .root }}-{{ .spec.process }}
+  {{- $secrets := include "lockstitch.secretEnv" . | trim }}
   {{- if or $secrets $own.extraEnv }}
   env:
     {{- with $secrets }}
@@ -155,20 +245,16 @@ topologySpreadConstraints:
   {{- end }}
   resources:
     {{- toYaml $own.resources | nindent 4 }}
-  securityContext:
-    runAsNonRoot: true
-    allowPrivilegeEscalation: false
-    readOnlyRootFilesystem: true
-    capabilities:
-      drop: [ALL]
-    seccompProfile:
-      type: RuntimeDefault
+  {{- include "lockstitch.containerSecurity" . | nindent 2 }}
   volumeMounts:
-    - name: tmp-{{ .process }}
+    - name: tmp-{{ .spec.process }}
       mountPath: /tmp
-    {{- if eq $values.database.type "sqlite" }}
-    - name: data
-      mountPath: /data
+    {{- if eq (include "lockstitch.confines" .) "true" }}
+    - name: shm-{{ .spec.process }}
+      mountPath: /dev/shm
+    {{- end }}
+    {{- with include "lockstitch.sharedMounts" .root | trim }}
+    {{- . | nindent 4 }}
     {{- end }}
 {{- end }}
 

@@ -1,0 +1,137 @@
+"""The rules that the chart brings, tried by promtool: each alert fires when it should and is silent when not."""
+
+import re
+import subprocess
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lockstitch.tests.dashboards.expressions import RULES, alerts, recorded
+from lockstitch.tests.dashboards.rule_cases import ALERTS, RECORDS, Series
+from lockstitch.tests.programs import program
+
+RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks.md"
+FILES = sorted(map(str, RULES.glob("*.yaml")))
+
+
+RECORDING = str(RULES / "recording.yaml")
+
+
+def promtool(*arguments: str) -> str:
+    done = subprocess.run([program("promtool"), *arguments], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def selector(metric: str, labels: dict[str, str]) -> str:
+    return metric + "{" + ", ".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
+
+
+def trial(series: Series, at: str, expression: str, expected: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "interval": "1m",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [{"expr": expression, "eval_time": at, "exp_samples": expected}],
+    }
+
+
+def file_of(name: str) -> str:
+    return next(file for file in FILES if re.search(rf"- alert: {name}$", Path(file).read_text(), re.MULTILINE))
+
+
+def try_rules(folder: Path, *trials: dict[str, Any], files: Collection[str] = FILES) -> None:
+    path = folder / "trials.yaml"
+    path.write_text(yaml.safe_dump({"rule_files": sorted(files), "evaluation_interval": "1m", "tests": list(trials)}))
+    promtool("test", "rules", str(path))
+
+
+def test_prometheus_takes_the_rules():
+    assert "SUCCESS" in promtool("check", "rules", "--lint-fatal", *FILES)
+
+
+def test_every_rule_has_series_with_which_it_is_tried():
+    assert set(ALERTS) == set(alerts())
+    assert set(RECORDS) == set(recorded())
+
+
+@pytest.mark.parametrize("name", sorted(ALERTS))
+def test_an_alert_fires_when_it_should_and_is_silent_when_not(name, tmp_path):
+    case = ALERTS[name]
+    firing = f'ALERTS{{alertname="{name}", alertstate="firing"}}'
+    severity = alerts()[name]["labels"]["severity"]
+    labels = {"alertname": name, "alertstate": "firing", "severity": severity, **case.labels}
+
+    try_rules(
+        tmp_path,
+        trial(case.fires, case.at, firing, [{"labels": selector("ALERTS", labels), "value": 1}]),
+        trial(case.silent, case.at, firing, []),
+        files={RECORDING, file_of(name)},
+    )
+
+
+def test_where_there_is_nothing_one_alert_fires(tmp_path):
+    labels = {"alertname": "LockstitchAbsent", "alertstate": "firing", "severity": "page"}
+
+    try_rules(tmp_path, trial({}, "30m", "ALERTS", [{"labels": selector("ALERTS", labels), "value": 1}]))
+
+
+@pytest.mark.parametrize("name", sorted(RECORDS))
+def test_a_recording_rule_computes_what_its_name_says(name, tmp_path):
+    case = RECORDS[name]
+
+    try_rules(
+        tmp_path,
+        trial(
+            case.series, case.at, f"round({name}, 0.001)", [{"labels": selector("", case.labels), "value": case.value}]
+        ),
+        trial(case.without, case.at, name, []),
+        files=[RECORDING],
+    )
+
+
+def test_a_person_reads_what_is_wrong_and_where(tmp_path):
+    case = ALERTS["LockstitchToolFailing"]
+    texts = alerts()["LockstitchToolFailing"]["annotations"]
+    said = {**texts, "summary": "The tool refund in here fails: 66.67% of its calls."}
+    alert = {"exp_labels": {"severity": "ticket", **case.labels}, "exp_annotations": said}
+    trial_of_texts = trial(case.fires, case.at, "vector(1)", [{"labels": "{}", "value": 1}])
+    expected = {"eval_time": case.at, "alertname": "LockstitchToolFailing", "exp_alerts": [alert]}
+
+    try_rules(tmp_path, {**trial_of_texts, "alert_rule_test": [expected]})
+
+
+@pytest.mark.parametrize("name", sorted(alerts()))
+def test_an_alert_says_how_urgent_it_is_what_is_wrong_and_what_to_do(name):
+    rule = alerts()[name]
+    texts = rule["annotations"]
+
+    assert rule["labels"]["severity"] in {"page", "ticket"}
+    assert set(texts) == {"summary", "description", "runbook_url"}
+    assert texts["summary"].endswith(".")
+    assert len(texts["summary"]) < 200
+    assert texts["description"].endswith(".")
+    assert "absent" in rule["expr"] or "$labels.namespace" in texts["summary"]
+
+
+@pytest.mark.parametrize("name", sorted(alerts()))
+def test_an_alert_leads_to_its_heading_in_the_runbooks(name):
+    page, _, anchor = (
+        alerts()[name]["annotations"]["runbook_url"].removeprefix("https://runbooks.invalid/").partition("#")
+    )
+    sections = re.split(r"^## ", RUNBOOKS.read_text(), flags=re.MULTILINE)[1:]
+    section = next((text for text in sections if text.startswith(f"{name}\n")), None)
+
+    assert (page, anchor) == (RUNBOOKS.name, name.lower())
+    assert section is not None, f"docs/runbooks.md has no heading {name}"
+    for part in ("**It means**", "**Users feel**", "**First steps**", "**It ends**"):
+        assert part in section, part
+    assert re.findall(r"^\d\. ", section, re.MULTILINE) == ["1. ", "2. ", "3. "]
+
+
+def test_no_runbook_is_left_of_an_alert_that_is_gone():
+    headings = re.findall(r"^## (Lockstitch\w+)$", RUNBOOKS.read_text(), re.MULTILINE)
+
+    assert sorted(headings) == sorted(alerts())

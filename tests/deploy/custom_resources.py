@@ -1,0 +1,41 @@
+"""What the operators accept that are not part of Kubernetes: the schemas of their resources, made strict."""
+
+from functools import cache
+from typing import Any
+
+import jsonschema
+from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
+from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
+
+KINDS = {each.__name__: each for each in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)}
+API_VERSIONS = {
+    "PrometheusRule": "monitoring.coreos.com/v1",
+    "ScaledObject": "keda.sh/v1alpha1",
+    "ServiceMonitor": "monitoring.coreos.com/v1",
+    "TriggerAuthentication": "keda.sh/v1alpha1",
+}
+
+
+def closed(schema: Any) -> Any:
+    """The schema with every object closed to properties that it does not name."""
+    if isinstance(schema, list):
+        return [closed(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    strict = {key: closed(value) for key, value in schema.items()}
+    if "properties" in strict and isinstance(schema["properties"], dict):
+        strict.setdefault("additionalProperties", False)
+    return strict
+
+
+@cache
+def schema_of(kind: str) -> dict[str, Any]:
+    """The strict schema of one kind of resource."""
+    schema: dict[str, Any] = closed(KINDS[kind].model_json_schema())
+    return schema
+
+
+def validate(resource: dict[str, Any]) -> None:
+    """Raise `jsonschema.ValidationError` where an operator would refuse the resource, or ignore a part of it."""
+    assert resource["apiVersion"] == API_VERSIONS[resource["kind"]]
+    jsonschema.validate(resource, schema_of(resource["kind"]))
