@@ -86,6 +86,10 @@ _SDK_LABELS = frozenset({"service_name"})
 _HIDDEN_LABELS = _SDK_LABELS | {"namespace", "task_queue", "workflow_type", "tenant"}
 
 
+_LEFT_OUT = frozenset({"temporal_activity_succeed_endtoend_latency"})
+"""What others say too: the waiting and the execution of activities have metrics of their own."""
+
+
 class TemporalMetrics(Collector):
     """Takes the updates out of the Temporal SDK's buffer and keeps their sums.
 
@@ -146,6 +150,8 @@ class TemporalMetrics(Collector):
 
     def _add(self, update: BufferedMetricUpdate) -> None:
         metric = update.metric
+        if metric.name in _LEFT_OUT:
+            return
         family = self._families.get(metric.name)
         if family is None:
             described = _Family(metric.kind, _described(metric.name, metric.description), bounds_of(metric.name))
