@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import openai
 import pytest
@@ -20,9 +21,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from lockstitch.dev import DevStack
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+from lockstitch.tests.processes.conftest import started_stack
 from lockstitch.tools import ToolRegistry
 
 WORD = "kingfisher"
@@ -62,8 +65,8 @@ class Collector:
         return Response(b"", media_type="application/x-protobuf")
 
 
-@pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
+@asynccontextmanager
+async def started_collector() -> AsyncIterator[Collector]:
     listener = listen("127.0.0.1", 0, purpose="the collector", option="port")
     collector = Collector(f"http://127.0.0.1:{listener.getsockname()[1]}")
     async with serving(Starlette(routes=[Route("/v1/traces", collector.take, methods=["POST"])]), listener):
@@ -71,20 +74,45 @@ async def collector() -> AsyncIterator[Collector]:
     listener.close()
 
 
-@pytest.fixture
-def traced_stack(own_stack, tmp_path):
+@asynccontextmanager
+async def traced_stack(folder: Path, endpoint: str, **environment: str) -> AsyncIterator[DevStack]:
     """Start a stack whose handlers make spans of their own, and which sends traces soon."""
+    script = folder / "traced.json"
+    script.write_text(json.dumps(SCRIPT))
+    settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
+    tools = {"LOCKSTITCH_TOOLS": "traced_steps", "LOCKSTITCH_MODEL_SCRIPT": str(script)}
+    async with started_stack(
+        folder / "stack", **settings, **tools, LOCKSTITCH_LOG_FORMAT="json", **environment
+    ) as stack:
+        yield stack
 
-    @asynccontextmanager
-    async def start(endpoint: str, **environment: str):
-        script = tmp_path / "traced.json"
-        script.write_text(json.dumps(SCRIPT))
-        settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_BSP_SCHEDULE_DELAY": "100"}
-        tools = {"LOCKSTITCH_TOOLS": "traced_steps", "LOCKSTITCH_MODEL_SCRIPT": str(script)}
-        async with own_stack(**settings, **tools, LOCKSTITCH_LOG_FORMAT="json", **environment) as stack:
-            yield stack
 
-    return start
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    async with started_collector() as started:
+        yield started
+
+
+@dataclass
+class Told:
+    """What was told of one run."""
+
+    run_id: str
+    collector: Collector
+    log: list[dict[str, object]]
+
+
+@pytest.fixture(scope="module")
+async def told(tmp_path_factory) -> Told:
+    """A run that a caller began within a trace of its own, and what is told of it when everything has ended."""
+    folder = tmp_path_factory.mktemp("told")
+    async with started_collector() as collector:
+        headers = {"OTEL_EXPORTER_OTLP_HEADERS": "api-key=%73ecret"}
+        async with traced_stack(folder, collector.endpoint, **headers) as stack:
+            run_id = await asked(stack, f"Where is {WORD}?", traceparent=f"00-{TRACE}-{CALLER}-01")
+            async with await Starter.connect(stack.temporal_address) as starter:
+                await starter.result(run_id)
+        return Told(run_id, collector, log_of(stack, "worker"))
 
 
 async def asked(stack, text: str, **headers: str) -> str:
@@ -115,14 +143,9 @@ def log_of(stack, name: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
-async def test_a_request_and_its_run_are_one_trace_that_goes_on_with_the_callers(collector, traced_stack, eventually):
-    async with traced_stack(collector.endpoint, OTEL_EXPORTER_OTLP_HEADERS="api-key=%73ecret") as stack:
-        run_id = await asked(stack, f"Where is {WORD}?", traceparent=f"00-{TRACE}-{CALLER}-01")
-
-        async def has_ended() -> bool:
-            return any(span.name == "RunWorkflow:ThreadRun" for span in collector.spans)
-
-        await eventually(has_ended)
+async def test_a_request_and_its_run_are_one_trace_that_goes_on_with_the_callers(told):
+    """What was not sent when the processes were told to stop is sent before they end."""
+    collector = told.collector
     spans = collector.of_trace(TRACE)
     paths = {"/".join(path_to(span, spans)) for span in spans.values()}
     run = "POST /threads/{thread_id}/runs/StartWorkflow:ThreadRun/RunWorkflow:ThreadRun"
@@ -143,21 +166,15 @@ async def test_a_request_and_its_run_are_one_trace_that_goes_on_with_the_callers
     chat, call = by_name["chat script"], by_name["execute_tool look_up"]
     assert (chat["gen_ai.request.model"], chat["gen_ai.operation.name"]) == ("script", "chat")
     assert int(chat["gen_ai.usage.output_tokens"]) > 0
-    assert (call["gen_ai.tool.name"], call["lockstitch.run.id"]) == ("look_up", run_id)
+    assert (call["gen_ai.tool.name"], call["lockstitch.run.id"]) == ("look_up", told.run_id)
     assert by_name["ask the shop"] == {"shop": "Oslo", "shop.orders": 1}
     assert by_name["POST /threads/{thread_id}/runs"]["http.response.status_code"] == 200
-    logged = [line for line in log_of(stack, "worker") if line.get("run_id") == run_id]
+    logged = [line for line in told.log if line.get("run_id") == told.run_id]
     assert {line["trace_id"] for line in logged} == {TRACE}
 
 
-async def test_a_trace_says_nothing_of_what_anybody_wrote_not_even_in_errors(collector, traced_stack, eventually):
-    async with traced_stack(collector.endpoint) as stack:
-        await asked(stack, f"Where is {WORD}?")
-
-        async def has_ended() -> bool:
-            return any(span.name == "RunWorkflow:ThreadRun" for span in collector.spans)
-
-        await eventually(has_ended)
+async def test_a_trace_says_nothing_of_what_anybody_wrote_not_even_in_errors(told):
+    collector = told.collector
     refused = next(span for span in collector.spans if span.name == "execute_tool refuse")
 
     assert WORD.encode() not in b"".join(request.SerializeToString() for request in collector.requests)
@@ -167,9 +184,9 @@ async def test_a_trace_says_nothing_of_what_anybody_wrote_not_even_in_errors(col
     ]
 
 
-async def test_a_run_whose_worker_was_killed_has_each_span_once(collector, traced_stack, eventually):
+async def test_a_run_whose_worker_was_killed_has_each_span_once(collector, tmp_path, eventually):
     """The next worker replays the run; what was told of it before is not told again."""
-    async with traced_stack(collector.endpoint) as stack:
+    async with traced_stack(tmp_path, collector.endpoint) as stack:
         asking = asyncio.create_task(asked(stack, "A long story, please.", traceparent=f"00-{TRACE}-{CALLER}-01"))
 
         async def is_told() -> bool:
@@ -193,10 +210,10 @@ async def test_a_run_whose_worker_was_killed_has_each_span_once(collector, trace
 
 
 async def test_what_the_caller_does_not_keep_is_not_kept_and_of_the_rest_what_the_ratio_says(
-    collector, traced_stack, eventually
+    collector, tmp_path, eventually
 ):
     other = "1" * 32
-    async with traced_stack(collector.endpoint, OTEL_TRACES_SAMPLER_ARG="0") as stack:
+    async with traced_stack(tmp_path, collector.endpoint, OTEL_TRACES_SAMPLER_ARG="0") as stack:
         await asked(stack, "Where is it?", traceparent=f"00-{other}-{CALLER}-00")
         await asked(stack, "Where is it?")
         await asked(stack, "Where is it?", traceparent=f"00-{TRACE}-{CALLER}-01")
@@ -225,9 +242,9 @@ async def absent_collector() -> AsyncIterator[str]:
 
 @pytest.mark.parametrize("collector_of", [absent_collector, silent_collector], ids=["absent", "silent"])
 async def test_a_collector_that_does_not_answer_costs_no_run_and_one_line_of_the_log(
-    collector_of, traced_stack, eventually
+    collector_of, tmp_path, eventually
 ):
-    async with collector_of() as endpoint, traced_stack(endpoint) as stack:
+    async with collector_of() as endpoint, traced_stack(tmp_path, endpoint) as stack:
         async with await Starter.connect(stack.temporal_address, server_url=stack.server_url) as starter:
             async with openai.AsyncOpenAI(base_url=f"{stack.server_url}/v1", api_key="any") as client:
                 assistant = await client.beta.assistants.create(model="script")
@@ -259,23 +276,6 @@ async def test_without_its_packages_a_process_that_should_trace_says_so_and_does
         "lockstitch: Traces cannot be sent: No module named 'opentelemetry'; install what sends them with "
         "pip install 'lockstitch[tracing]', or unset OTEL_EXPORTER_OTLP_ENDPOINT.\n"
     )
-
-
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "collector:4318"},
-            "OTEL_EXPORTER_OTLP_ENDPOINT: 'collector:4318' does not begin with http:// or https://.",
-        ),
-        (
-            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://a", "OTEL_EXPORTER_OTLP_HEADERS": "sk-secret"},
-            "OTEL_EXPORTER_OTLP_HEADERS: headers are written name=value, separated by commas.",
-        ),
-    ],
-)
-async def test_settings_that_lead_nowhere_are_said_in_one_sentence(settings, problem):
-    assert await started(**settings) == (1, f"lockstitch: {problem}\n")
 
 
 async def started(**environment: str) -> tuple[int | None, str]:
