@@ -230,11 +230,12 @@ async def test_a_thread_with_an_open_run_is_left_as_it_is_until_its_end_is_wante
     assert await count(database, schema.threads) == 0
 
 
-async def test_where_no_worker_ends_a_run_a_purge_says_so_and_removes_nothing(engine, database, temporal):
+async def test_where_no_worker_ends_a_run_a_purge_says_so_and_removes_nothing(engine, database, temporal, eventually):
     async with engine([refund_order], workers=False) as lockstitch:
         thread_id = await database.write(lambda it: new_thread(it, NewMessage(role="user", content="Hello.")))
         request = ThreadRunRequest(assistant_id=await lockstitch.assistant(), thread_id=thread_id)
         run_id = await lockstitch.starter.start(request)
+        await eventually(lambda: lockstitch.starter.list(thread_id=thread_id))
 
         with pytest.raises(TemporalKeeps, match=f"{run_id} did not end within 1 s .* needs a worker. Purge the thread"):
             await purge_of(database, temporal, seconds=1).remove(thread_id, cancel_open=True)
