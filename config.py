@@ -43,6 +43,50 @@ class Config:
 
     temporal_address: str = _setting("LOCKSTITCH_TEMPORAL_ADDRESS", "127.0.0.1:7233", "The Temporal server.")
     temporal_namespace: str = _setting("LOCKSTITCH_TEMPORAL_NAMESPACE", "default", "Its namespace.")
+    temporal_tls: bool = _setting(
+        "LOCKSTITCH_TEMPORAL_TLS",
+        False,
+        "Whether the Temporal server is spoken to over TLS. An API key or a client certificate turns it on.",
+        ("false", "true"),
+    )
+    temporal_tls_ca: str = _setting(
+        "LOCKSTITCH_TEMPORAL_TLS_CA",
+        "",
+        "A file with the certificates that the server's is checked against. Empty: those of the system.",
+    )
+    temporal_tls_cert: str = _setting(
+        "LOCKSTITCH_TEMPORAL_TLS_CERT", "", "A file with the client certificate, where the server wants one."
+    )
+    temporal_tls_key: str = _setting("LOCKSTITCH_TEMPORAL_TLS_KEY", "", "A file with its private key.")
+    temporal_tls_server_name: str = _setting(
+        "LOCKSTITCH_TEMPORAL_TLS_SERVER_NAME",
+        "",
+        "The name that the server's certificate has, where it is not that of the address.",
+    )
+    temporal_api_key: str = _secret("LOCKSTITCH_TEMPORAL_API_KEY", "The key of Temporal Cloud's API.")
+    payload_keys: tuple[str, ...] = _secret(
+        "LOCKSTITCH_PAYLOAD_KEYS",
+        "Keys that encrypt what travels through Temporal, as id:base64 of 32 bytes, separated by commas, the same for "
+        "every process. The first encrypts, all decrypt; plain in the first place encrypts nothing.",
+        (),
+    )
+    payload_store: str = _setting(
+        "LOCKSTITCH_PAYLOAD_STORE",
+        "",
+        "Where payloads go that are too large for Temporal, the same for every process: file:///folder or "
+        "s3://bucket/prefix. Empty: nowhere.",
+    )
+    payload_store_over_kib: int = _setting(
+        "LOCKSTITCH_PAYLOAD_STORE_OVER_KIB",
+        128,
+        "How large a payload is, in KiB, that goes there.",
+        numbers=(1, 2048),
+    )
+    codec_origins: tuple[str, ...] = _setting(
+        "LOCKSTITCH_CODEC_ORIGINS",
+        (),
+        "Origins of Temporal UIs, separated by commas, whose pages may have the HTTP server decode payloads.",
+    )
     task_queue: str = _setting("LOCKSTITCH_TASK_QUEUE", "lockstitch", "The task queue of runs.")
     database_url: str = _setting(
         "LOCKSTITCH_DATABASE_URL",

@@ -15,6 +15,8 @@ from lockstitch.dev import DevOptions, DevStack
 from lockstitch.run_view import RunView, show
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest, ThreadRunResult
+from lockstitch.starter.temporal_server import TemporalServer
+from lockstitch.temporal_choice import chosen_temporal
 from lockstitch.tools import ToolRegistry
 
 TOOLS = "lockstitch.examples.sales_tools"
@@ -45,7 +47,8 @@ async def run_demo(stack: DevStack, config: Config, model: str, view: RunView) -
     request = ThreadRunRequest(
         assistant_id=assistant_id, messages=[NewMessage(role="user", content=QUESTION.format(file_id=file_id))]
     )
-    async with await Starter.connect(stack.temporal_address, server_url=stack.server_url) as starter:
+    temporal = TemporalServer(stack.temporal_address, payloads=chosen_temporal(config).payloads)
+    async with await Starter.connect(temporal, server_url=stack.server_url) as starter:
         run_id = await starter.start(request)
         await show(starter.stream(run_id), view)
         result = await starter.result(run_id)

@@ -22,6 +22,7 @@ from lockstitch.errors import DevServerMissing, PortInUse, ProcessFailed, Tempor
 from lockstitch.probes import listen
 from lockstitch.starter import contract
 from lockstitch.starter.client import connect_temporal
+from lockstitch.starter.temporal_server import TemporalServer
 
 HOST = "127.0.0.1"
 START_SECONDS = 60.0
@@ -40,6 +41,16 @@ SERVER_SETTINGS = (
     # that moment, and then the worker does not stop for a minute (temporalio/temporal, pull request 11841).
     "frontend.enableCancelWorkerPollsOnShutdown=false",
 )
+_OTHER_SERVERS_SETTINGS = (
+    "LOCKSTITCH_TEMPORAL_TLS",
+    "LOCKSTITCH_TEMPORAL_TLS_CA",
+    "LOCKSTITCH_TEMPORAL_TLS_CERT",
+    "LOCKSTITCH_TEMPORAL_TLS_KEY",
+    "LOCKSTITCH_TEMPORAL_TLS_SERVER_NAME",
+    "LOCKSTITCH_TEMPORAL_API_KEY",
+)
+"""What the shell may say of another Temporal server; the one that is started here has none of it."""
+
 _SQLITE_SETTINGS = ("journal_mode=wal", "synchronous=off")
 
 
@@ -118,13 +129,15 @@ class DevStack:
 
     async def _temporal_answers(self) -> bool:
         with suppress(TemporalUnreachable):
-            client = await connect_temporal(self.temporal_address, "default")
+            client = await connect_temporal(TemporalServer(self.temporal_address))
             return await client.service_client.check_health()
         return False
 
     def _settings(self) -> dict[str, str]:
         return {
             "LOCKSTITCH_TEMPORAL_ADDRESS": self.temporal_address,
+            **dict.fromkeys(_OTHER_SERVERS_SETTINGS, ""),
+            "LOCKSTITCH_CODEC_ORIGINS": self.ui_url,
             "LOCKSTITCH_DATABASE_URL": f"sqlite:///{self.data_dir / 'lockstitch.db'}",
             "LOCKSTITCH_HOST": HOST,
             "LOCKSTITCH_PORT": str(self._ports["server"]),
@@ -144,9 +157,17 @@ class DevStack:
             temporal_binary(), "server", "start-dev", "--log-level", "error",
             "--ip", HOST, "--port", str(self._ports["temporal"]),
             "--ui-ip", HOST, "--ui-port", str(self._ports["ui"]),
+            *self._codec_options(),
             "--db-filename", str(self.data_dir / "temporal.db"),
             *(word for pair in repeated for word in pair),
         ]  # fmt: skip
+
+    def _codec_options(self) -> list[str]:
+        """Have the UI ask our server where it could not read payloads itself."""
+        environment = {**os.environ, **self._options.environment}
+        if any(environment.get(name) for name in ("LOCKSTITCH_PAYLOAD_KEYS", "LOCKSTITCH_PAYLOAD_STORE")):
+            return ["--ui-codec-endpoint", f"{self.server_url}/codec"]
+        return []
 
 
 def _defaults() -> dict[str, str]:

@@ -8,6 +8,13 @@
     |-- DevServerMissing         the Temporal dev server is not installed
     |-- ProcessFailed            a process that was started did not come up
     |-- TemporalUnreachable      no Temporal server answers at the address
+    |-- TemporalRefused          a Temporal server that does not talk to us as we are set up
+    |-- PayloadError
+    |   |-- PayloadKeyMissing          payloads encrypted with a key that this process does not have
+    |   |-- PayloadUnreadable          payloads that their key does not open
+    |   |-- PayloadStoreUnavailable    the place for large payloads cannot be used
+    |   |-- StoredPayloadLost          a large payload that is not where it was put, or is another one
+    |   `-- PayloadTooLarge            more than the Temporal server takes at once
     |-- StoreUnavailable         the database cannot be opened or written
     |-- ImportRefused            saved objects that cannot be imported
     |-- ModelScriptInvalid       a model script that cannot be read
@@ -106,6 +113,67 @@ class TemporalUnreachable(LockstitchError):
             "or set LOCKSTITCH_TEMPORAL_ADDRESS."
         )
         self.address = address
+
+
+class TemporalRefused(LockstitchError):
+    """A Temporal server answers, but not to us as we are set up: TLS, certificates or the API key are others."""
+
+    def __init__(self, address: str, problem: str) -> None:
+        super().__init__(f"The Temporal server at {address} cannot be used: {problem}")
+        self.address = address
+
+
+class PayloadError(LockstitchError):
+    """Something is wrong with what travels through Temporal."""
+
+
+class PayloadKeyMissing(PayloadError):
+    """Payloads are encrypted with a key that this process does not have."""
+
+    def __init__(self, key_id: str, known: Collection[str] = ()) -> None:
+        have = f"has only {', '.join(sorted(known))}" if known else "has none"
+        super().__init__(
+            f"Payloads in this namespace are encrypted with the key {key_id!r}, and LOCKSTITCH_PAYLOAD_KEYS {have}; "
+            "give this process the same keys as the others."
+        )
+        self.key_id = key_id
+
+
+class PayloadUnreadable(PayloadError):
+    """A payload that the key with its id does not open."""
+
+    def __init__(self, key_id: str) -> None:
+        super().__init__(
+            f"The key {key_id!r} of LOCKSTITCH_PAYLOAD_KEYS does not open what was encrypted with the key of that id; "
+            "it is another key, or the payload was changed."
+        )
+        self.key_id = key_id
+
+
+class PayloadStoreUnavailable(PayloadError):
+    """The place for large payloads cannot be used."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        super().__init__(f"LOCKSTITCH_PAYLOAD_STORE: {url} cannot be used: {reason}")
+        self.url = url
+
+
+class StoredPayloadLost(PayloadError):
+    """A large payload is not where it was put, or is not what was put there."""
+
+    def __init__(self, key: str, problem: str) -> None:
+        super().__init__(f"The stored payload {key!r} cannot be used: {problem}")
+        self.key = key
+
+
+class PayloadTooLarge(PayloadError):
+    """More than the Temporal server takes at once; nothing was started or answered."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The messages or outputs are more than the Temporal server takes at once, 2 MB as a rule; send less, put "
+            "messages into the thread first, or set LOCKSTITCH_PAYLOAD_STORE."
+        )
 
 
 class StoreUnavailable(LockstitchError):

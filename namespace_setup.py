@@ -1,6 +1,5 @@
 """What a Temporal namespace needs before runs can be carried in it: search attributes and schedules."""
 
-from contextlib import suppress
 from datetime import timedelta
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -15,11 +14,15 @@ from temporalio.client import (
     SchedulePolicy,
     ScheduleSpec,
     ScheduleState,
+    ScheduleUpdate,
+    ScheduleUpdateInput,
 )
 
 from lockstitch.activities.adoption import Sweep
 from lockstitch.activities.housekeeping import Chores
 from lockstitch.starter import contract
+from lockstitch.starter.payload_check import check_payload_keys, housekeeping_schedule, inputs_of, see_readable
+from lockstitch.starter.payload_keys import key_id_of
 from lockstitch.workflows.adoption import AdoptionSweep
 from lockstitch.workflows.housekeeping import Housekeeping
 
@@ -31,7 +34,12 @@ CHORES_EVERY = timedelta(minutes=1)
 
 
 async def ensure_namespace(client: Client, task_queue: str) -> None:
-    """Register the search attributes and make the schedules that are missing."""
+    """Register the search attributes and make the schedules that are missing.
+
+    Raises `PayloadKeyMissing` and `PayloadUnreadable`, before anything is changed, where the client does not read what
+    is there.
+    """
+    await check_payload_keys(client, task_queue)
     await _ensure_search_attributes(client)
     await _ensure_sweep(client, task_queue)
     await _ensure_housekeeping(client, task_queue)
@@ -65,7 +73,7 @@ async def _ensure_housekeeping(client: Client, task_queue: str) -> None:
         Housekeeping.run, Chores(), id=f"housekeeping-round-{task_queue}", task_queue=task_queue
     )
     note = "Removes files and vector stores that have expired."
-    await _ensure_schedule(client, f"housekeeping-{task_queue}", action, CHORES_EVERY, note)
+    await _ensure_schedule(client, housekeeping_schedule(task_queue), action, CHORES_EVERY, note)
 
 
 async def _ensure_schedule(
@@ -77,5 +85,28 @@ async def _ensure_schedule(
         policy=SchedulePolicy(overlap=ScheduleOverlapPolicy.SKIP),
         state=ScheduleState(note=note),
     )
-    with suppress(ScheduleAlreadyRunningError):
+    try:
         await client.create_schedule(schedule_id, schedule)
+    except ScheduleAlreadyRunningError:
+        await _keep_readable(client, schedule_id, action)
+
+
+async def _keep_readable(client: Client, schedule_id: str, action: ScheduleActionStartWorkflow) -> None:
+    """Encrypt the input of a schedule with the key that is the first now, for it would else need an old one for ever.
+
+    Who has other keys sees it there (`check_payload_keys`).
+    """
+    handle = client.get_schedule_handle(schedule_id)
+    present = inputs_of((await handle.describe()).schedule.action)
+    await see_readable(client, present)
+    wanted = await client.data_converter.encode(action.args)
+    if [key_id_of(payload) for payload in present] == [key_id_of(payload) for payload in wanted]:
+        return
+
+    async def with_new_input(update: ScheduleUpdateInput) -> ScheduleUpdate:
+        described = update.description.schedule
+        assert isinstance(described.action, ScheduleActionStartWorkflow)  # noqa: S101 - it starts a workflow, as ours do
+        described.action.args = wanted
+        return ScheduleUpdate(described)
+
+    await handle.update(with_new_input)

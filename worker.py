@@ -45,6 +45,7 @@ from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.code_queue import code_queue
 from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.starter.ingestion import ingestion_queue
+from lockstitch.temporal_choice import chosen_temporal
 from lockstitch.tools import ToolRegistry
 from lockstitch.workflows.adoption import AdoptionSweep
 from lockstitch.workflows.embedding import EmbedAnew
@@ -89,9 +90,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         database = await stack.enter_async_context(_database(config))
         model = await stack.enter_async_context(open_model(config))
         semantics = await stack.enter_async_context(_semantics(config, database))
-        client = await connect_temporal(
-            config.temporal_address, config.temporal_namespace, telemetry.buffering_runtime()
-        )
+        client = await connect_temporal(chosen_temporal(config), telemetry.buffering_runtime())
         await ensure_namespace(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))

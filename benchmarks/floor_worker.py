@@ -15,6 +15,7 @@ from lockstitch import telemetry
 from lockstitch.benchmarks.floor import TASK_QUEUE, Floor, do_nothing
 from lockstitch.config import Config
 from lockstitch.starter.client import connect_temporal
+from lockstitch.temporal_choice import chosen_temporal
 from lockstitch.worker import build_worker
 
 
@@ -23,7 +24,7 @@ async def main(address: str, ready_file: Path) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     config = Config(temporal_address=address, shutdown_grace=timedelta(0))
-    client = await connect_temporal(address, config.temporal_namespace, telemetry.buffering_runtime())
+    client = await connect_temporal(chosen_temporal(config), telemetry.buffering_runtime())
     async with build_worker(client, config, TASK_QUEUE, [do_nothing], [Floor]):
         ready_file.touch()  # noqa: ASYNC240 - nothing else is under way
         await stop.wait()

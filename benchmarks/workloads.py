@@ -19,6 +19,7 @@ from lockstitch.benchmarks.no_op_tool import look_up_order
 from lockstitch.benchmarks.stack import BenchmarkStack
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+from lockstitch.starter.temporal_server import TemporalServer
 from lockstitch.tools import ToolRegistry
 
 
@@ -83,7 +84,7 @@ class Workloads:
 async def workloads(stack: BenchmarkStack) -> AsyncIterator[Workloads]:
     """Connect to the stack, with one assistant that has one tool."""
     assistant_id = await _create_assistant(stack.database_url)
-    client = await connect_temporal(stack.temporal_address, "default")
+    client = await connect_temporal(TemporalServer(stack.temporal_address))
     model = openai.AsyncOpenAI(base_url=stack.model_url, api_key="any", max_retries=0)
     async with model, Starter(client) as starter:
         yield Workloads(client, starter, model, assistant_id)

@@ -12,6 +12,7 @@ from lockstitch.config import Config
 from lockstitch.run_view import JsonView, LiveView, RunView
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import ThreadRunResult
+from lockstitch.temporal_choice import chosen_temporal
 
 if TYPE_CHECKING:  # loaded where it is needed: most commands have nothing to do with the store
     from sqlalchemy import Connection
@@ -35,13 +36,12 @@ def carry_out(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 
 def with_starter(action: Callable[[Starter], Awaitable[Any]]) -> Any:
-    """Carry out ``action`` with a starter, as the settings say; raises `TemporalUnreachable`."""
+    """Carry out ``action`` with a starter, as the settings say; raises what `Starter.connect` does."""
     config = settings()
 
     async def connected() -> Any:
         starter = await Starter.connect(
-            config.temporal_address,
-            namespace=config.temporal_namespace,
+            chosen_temporal(config),
             task_queue=config.task_queue,
             server_url=config.server_url,
             api_key=config.server_api_key or None,

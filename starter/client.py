@@ -25,6 +25,7 @@ from temporalio.common import (
     WorkflowIDConflictPolicy,
     WorkflowIDReusePolicy,
 )
+from temporalio.converter import DataConverter
 from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
@@ -36,6 +37,7 @@ from lockstitch.errors import (
     EscalationNotFound,
     KeyRefused,
     NoWorker,
+    PayloadTooLarge,
     RunBroken,
     RunFinished,
     RunNotFound,
@@ -61,7 +63,11 @@ from lockstitch.starter.escalations import DECIDE_UPDATE, ESCALATIONS_MEMO, Deci
 from lockstitch.starter.event_stream import read_events
 from lockstitch.starter.identifiers import id_for_key, new_id
 from lockstitch.starter.ingestion import EMBED_ANEW, INGEST_FILES, EmbedSlice, Ingestion
-from lockstitch.starter.payloads import data_converter
+from lockstitch.starter.payload_check import check_payload_keys
+from lockstitch.starter.payload_keys import PayloadKeys
+from lockstitch.starter.payload_store import payload_store_at
+from lockstitch.starter.payloads import data_converter_with
+from lockstitch.starter.temporal_server import DEFAULT_ADDRESS, DEFAULT_NAMESPACE, TemporalServer
 
 MAX_ANSWER_BYTES = 512 * 1024
 """The most that the outputs of one `Starter.answer` may hold together; Temporal takes 2 MB in one message."""
@@ -72,8 +78,6 @@ DECISION_TIMEOUT = timedelta(seconds=10)
 UNKNOWN_ASSISTANT = "unknown"
 """What a run that was adopted shows as its assistant until it is known."""
 
-DEFAULT_ADDRESS = "127.0.0.1:7233"
-DEFAULT_NAMESPACE = "default"
 DEFAULT_SERVER_URL = "http://127.0.0.1:8700"
 RECONNECT_FOR = timedelta(minutes=1)
 """How long `Starter.stream` tries to reach a server that does not answer."""
@@ -103,7 +107,7 @@ class Starter:
         api_key: str | None = None,
         decision_timeout: timedelta = DECISION_TIMEOUT,
     ) -> None:
-        """Use a Temporal client that exists; it must have `payloads.data_converter`.
+        """Use a Temporal client that exists, as `connect_temporal` makes them.
 
         ``decision_timeout`` is how long `decide` waits for a worker.
         """
@@ -117,13 +121,18 @@ class Starter:
 
     @classmethod
     async def connect(
-        cls, address: str = DEFAULT_ADDRESS, *, namespace: str = DEFAULT_NAMESPACE, **options: Any
+        cls, server: TemporalServer | str = DEFAULT_ADDRESS, *, namespace: str = DEFAULT_NAMESPACE, **options: Any
     ) -> Self:
         """Connect to the Temporal server; ``options`` are those of the constructor.
 
-        Raises `TemporalUnreachable` where none answers.
+        An address with a ``namespace`` is enough for a server without TLS, keys and encrypted payloads. Raises
+        `TemporalUnreachable`, `TemporalRefused`, `SettingsInvalid` and `PayloadError`.
         """
-        return cls(await connect_temporal(address, namespace), **options)
+        named = TemporalServer(server, namespace) if isinstance(server, str) else server
+        starter = cls(await connect_temporal(named), **options)
+        with _temporal_errors(starter._client, ""):
+            await check_payload_keys(starter._client, starter._task_queue)
+        return starter
 
     async def __aenter__(self) -> Self:
         return self
@@ -137,6 +146,11 @@ class Starter:
 
     def __repr__(self) -> str:
         return f"Starter(namespace={self._client.namespace!r}, task_queue={self._task_queue!r})"
+
+    @property
+    def data_converter(self) -> DataConverter:
+        """What messages to the Temporal server go through."""
+        return self._client.data_converter
 
     async def start(self, request: ThreadRunRequest, *, key: str | None = None, run_id: str | None = None) -> str:
         """Start a run and return its id.
@@ -403,18 +417,29 @@ class Starter:
         return self._client.get_workflow_handle(run_id, result_type=ThreadRunResult)
 
 
-async def connect_temporal(address: str, namespace: str, runtime: Runtime | None = None) -> Client:
-    """Connect to a Temporal server as the starter and the worker do; raises `TemporalUnreachable`."""
+async def connect_temporal(server: TemporalServer, runtime: Runtime | None = None) -> Client:
+    """Connect to a Temporal server as the starter and the worker do.
+
+    Raises `TemporalUnreachable`, `TemporalRefused`, and `SettingsInvalid` or `PayloadStoreUnavailable` where something
+    of the settings cannot be used.
+    """
+    tls = server.tls_config()
+    keys = PayloadKeys.parse(server.payloads.keys)
+    store = payload_store_at(server.payloads.store)
+    if store is not None:
+        await store.check()
     try:
         return await Client.connect(
-            address,
-            namespace=namespace,
-            data_converter=data_converter,
+            server.address,
+            namespace=server.namespace,
+            api_key=server.api_key or None,
+            tls=tls or False,
+            data_converter=data_converter_with(keys, store, server.payloads.store_over),
             runtime=runtime,
             plugins=tracing.temporal_plugins(),
         )
     except (RuntimeError, ValueError) as error:  # what the SDK raises when it cannot connect, or for no address
-        raise TemporalUnreachable(address, _reason(str(error))) from error
+        raise server.refusal(str(error)) from error
 
 
 async def _result(client: Client, run: WorkflowHandle[Any, ThreadRunResult]) -> ThreadRunResult:
@@ -428,12 +453,6 @@ async def _result(client: Client, run: WorkflowHandle[Any, ThreadRunResult]) -> 
 def _problem(error: WorkflowUpdateFailedError) -> str:
     """Return the sentence with which the run refused; the SDK puts the name of the error's type before it."""
     return error.cause.message if isinstance(error.cause, ApplicationError) else str(error.cause)
-
-
-def _reason(said: str) -> str:
-    """Return what the operating system said, which the SDK wraps in its own layers."""
-    innermost = re.search(r'message: "([^"]+)"', said)
-    return innermost[1].lower() if innermost else said[:200]
 
 
 def _check_answer(run_id: str, outputs: Sequence[ToolOutput], pending: set[str]) -> None:
@@ -516,6 +535,8 @@ def _temporal_errors(client: Client, run_id: str) -> Iterator[None]:
                 problem = f"the Temporal server has no namespace {client.namespace!r}."
                 raise SettingsInvalid("LOCKSTITCH_TEMPORAL_NAMESPACE", problem) from error
             raise RunNotFound(run_id) from error
+        if error.status is RPCStatusCode.INVALID_ARGUMENT and "Blob data size exceeds limit" in error.message:
+            raise PayloadTooLarge from error
         if error.status in (RPCStatusCode.UNAVAILABLE, RPCStatusCode.DEADLINE_EXCEEDED):
             raise TemporalUnreachable(client.service_client.config.target_host, error.message) from error
         raise

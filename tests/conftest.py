@@ -188,7 +188,10 @@ EngineFactory = Callable[..., AbstractAsyncContextManager[Engine]]
 
 @pytest.fixture
 def engine(temporal: Client, database: Database, workflow_sandbox: SandboxedWorkflowRunner) -> EngineFactory:
-    """Start an engine with ``tools`` and a ``model``; several share the test's database, not the task queue."""
+    """Start an engine with ``tools`` and a ``model``; several share the test's database, not the task queue.
+
+    ``client`` is one of their own, where messages travel in another way.
+    """
 
     @asynccontextmanager
     async def start(
@@ -197,17 +200,19 @@ def engine(temporal: Client, database: Database, workflow_sandbox: SandboxedWork
         task_queue: str | None = None,
         workers: bool = True,
         semantics: Semantics | None = None,
+        client: Client | None = None,
     ) -> AsyncIterator[Engine]:
         registry = ToolRegistry(tools)
         queue = task_queue or f"test-{uuid4()}"
         config = Config(task_queue=queue)
+        connected = client or temporal
         async with AsyncExitStack() as stack:
-            starter = await stack.enter_async_context(Starter(temporal, task_queue=queue))
+            starter = await stack.enter_async_context(Starter(connected, task_queue=queue))
             if workers:
-                parts = (temporal, config, database, model or OfflineModel(), registry)
+                parts = (connected, config, database, model or OfflineModel(), registry)
                 for worker in build_workers(*parts, workflow_runner=workflow_sandbox, semantics=semantics):
                     await stack.enter_async_context(worker)
-            yield Engine(starter, database, temporal, registry, queue)
+            yield Engine(starter, database, connected, registry, queue)
 
     return start
 

@@ -24,6 +24,7 @@ from lockstitch.config import Config
 from lockstitch.probes import listen, probe_app, serving
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+from lockstitch.starter.temporal_server import TemporalServer
 from lockstitch.tools import ToolRegistry, tool
 from lockstitch.worker import build_workers
 
@@ -147,7 +148,7 @@ async def page(temporal, tmp_path_factory) -> AsyncIterator[str]:
     async with AsyncExitStack() as stack:
         url = f"sqlite:///{tmp_path_factory.mktemp('telemetry') / 'a.db'}"
         database = await stack.enter_async_context(Database(url))
-        client = await connect_temporal(address, "default", telemetry.buffering_runtime())
+        client = await connect_temporal(TemporalServer(address), telemetry.buffering_runtime())
         for worker in build_workers(client, config, database, model, ToolRegistry([find_invoice])):
             await stack.enter_async_context(worker)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))

@@ -13,6 +13,7 @@ from lockstitch.assistants.delivery import CommandDelivery
 from lockstitch.assistants.embedding.opening import EmbeddingsEndpoint
 from lockstitch.assistants.http.api import Api
 from lockstitch.assistants.http.assistants import Assistants
+from lockstitch.assistants.http.codec import codec_operations
 from lockstitch.assistants.http.decisions import Decisions
 from lockstitch.assistants.http.files import Files
 from lockstitch.assistants.http.health import health_operations
@@ -42,6 +43,8 @@ from lockstitch.errors import KeysMissing
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
 from lockstitch.starter.decision_links import DecisionLinks
+from lockstitch.starter.payload_reader import PayloadReader
+from lockstitch.temporal_choice import chosen_temporal
 
 _THREAD = "/threads/{thread_id}"
 _MESSAGE = _THREAD + "/messages/{message_id}"
@@ -103,6 +106,7 @@ def _operations(services: Services) -> list[Operation]:
         *_vector_store_operations(services),
         Operation("GET", "/decisions/{token}", decisions.show, needs_key=False),
         Operation("POST", "/decisions/{token}", decisions.decide, needs_key=False),
+        *codec_operations(PayloadReader(services.starter.data_converter), services.codec_origins),
         *health_operations(services),
     ]
 
@@ -136,16 +140,15 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
         database = await stack.enter_async_context(_database(config))
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(
-            await Starter.connect(
-                config.temporal_address, namespace=config.temporal_namespace, task_queue=config.task_queue
-            )
+            await Starter.connect(chosen_temporal(config), task_queue=config.task_queue)
         )
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
         streams = OpenStreams(most=config.max_streams, most_per_key=config.max_streams_per_key)
         semantics = await stack.enter_async_context(_semantics(config, database))
         links, search = _decision_links(config), Search(semantics)
         runs_code = config.sandbox != "none"
-        yield Services(database, feed, delivery, starter, links, streams, search, runs_code)
+        origins = config.codec_origins
+        yield Services(database, feed, delivery, starter, links, streams, search, runs_code, origins)
 
 
 def _semantics(config: Config, database: Database) -> AbstractAsyncContextManager[Semantics | None]:

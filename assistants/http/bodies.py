@@ -20,10 +20,7 @@ MAX_JSON_BYTES = 16 * 1024 * 1024
 
 async def read_body(request: Request, model: type[Body], *, optional: bool = False) -> Body:
     """Read a JSON body; where it is ``optional``, an empty one is an object without entries. Raises `ApiError`."""
-    body = b"".join([chunk async for chunk in limited_stream(request, MAX_JSON_BYTES)])
-    content_type = request.headers.get("content-type", "")
-    if body and content_type and not _IS_JSON.match(content_type):
-        raise refusals.unsupported_content_type(content_type, "application/json")
+    body = await json_bytes(request)
     if b"NaN" in body or b"Infinity" in body:
         _refuse_what_is_no_number(body)
     try:
@@ -33,6 +30,15 @@ async def read_body(request: Request, model: type[Body], *, optional: bool = Fal
     if not body and not optional:
         raise refusals.not_json()
     return read
+
+
+async def json_bytes(request: Request) -> bytes:
+    """Read a body that is announced as JSON, or as nothing; raises `ApiError`."""
+    body = b"".join([chunk async for chunk in limited_stream(request, MAX_JSON_BYTES)])
+    content_type = request.headers.get("content-type", "")
+    if body and content_type and not _IS_JSON.match(content_type):
+        raise refusals.unsupported_content_type(content_type, "application/json")
+    return body
 
 
 async def limited_stream(request: Request, limit: int) -> AsyncGenerator[bytes, None]:

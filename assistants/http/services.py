@@ -1,7 +1,7 @@
 """What the operations of the API work with."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -37,6 +37,8 @@ class Services:
     search: Search = field(default_factory=Search)
     runs_code: bool = False
     """Whether there are workers that run code."""
+    codec_origins: Sequence[str] = ()
+    """Origins of pages that may have payloads decoded."""
 
     async def accept(self, unit: Callable[[Connection], T], *, long: bool = False) -> T:
         """Run ``unit`` as one transaction, deliver the commands that it wrote, and return its result.

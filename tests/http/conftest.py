@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -134,6 +134,7 @@ async def running_server(
     patience: timedelta = PATIENCE,
     embedder: Embedder | None = None,
     runs_code: bool = False,
+    codec_origins: Sequence[str] = (),
 ) -> AsyncIterator[Server]:
     """Serve a database."""
     async with AsyncExitStack() as stack:
@@ -143,7 +144,7 @@ async def running_server(
         delivery = CommandDelivery(database, starter)
         semantics = embedder and Semantics(embedder, await open_vector_index(database, upgrades=True))
         options = {"streams": streams or OpenStreams(), "search": Search(semantics), "runs_code": runs_code}
-        services = Services(database, feed, delivery, starter, **options)
+        services = Services(database, feed, delivery, starter, codec_origins=codec_origins, **options)
         listener = listen("127.0.0.1", 0, purpose="a test", option="nothing")
         app = build_app(services, keyring(database), patience=patience)
         await stack.enter_async_context(serving(app, listener, guarded_protocol(patience)))
