@@ -90,7 +90,9 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         database = await stack.enter_async_context(_database(config))
         model = await stack.enter_async_context(open_model(config))
         semantics = await stack.enter_async_context(_semantics(config, database))
-        client = await connect_temporal(chosen_temporal(config), telemetry.buffering_runtime())
+        client = await connect_temporal(
+            chosen_temporal(config), telemetry.buffering_runtime(), tracing.temporal_plugins()
+        )
         await ensure_namespace(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))

@@ -140,7 +140,9 @@ async def open_services(config: Config) -> AsyncIterator[Services]:
         database = await stack.enter_async_context(_database(config))
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(
-            await Starter.connect(chosen_temporal(config), task_queue=config.task_queue)
+            await Starter.connect(
+                chosen_temporal(config), task_queue=config.task_queue, plugins=tracing.temporal_plugins()
+            )
         )
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))
         streams = OpenStreams(most=config.max_streams, most_per_key=config.max_streams_per_key)
