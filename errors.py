@@ -13,6 +13,7 @@
     |-- PayloadError
     |   |-- PayloadKeyMissing          payloads encrypted with a key that this process does not have
     |   |-- PayloadUnreadable          payloads that their key does not open
+    |   |-- OpenRunUnreadable          a run that is open needs a key that was taken away
     |   |-- PayloadStoreUnavailable    the place for large payloads cannot be used
     |   |-- StoredPayloadLost          a large payload that is not where it was put, or is another one
     |   `-- PayloadTooLarge            more than the Temporal server takes at once
@@ -164,6 +165,18 @@ class PayloadUnreadable(PayloadError):
             f"The key {key_id!r} of LOCKSTITCH_PAYLOAD_KEYS does not open what was encrypted with the key of that id; "
             "it is another key, or the payload was changed."
         )
+        self.key_id = key_id
+
+
+class OpenRunUnreadable(PayloadError):
+    """A run that is open was begun with a key that this process does not have any more."""
+
+    def __init__(self, run_id: str, key_id: str) -> None:
+        super().__init__(
+            f"The open run {run_id!r} needs the key {key_id!r}, which LOCKSTITCH_PAYLOAD_KEYS does not have; put it "
+            "back at the end until such runs have ended, or terminate them."
+        )
+        self.run_id = run_id
         self.key_id = key_id
 
 

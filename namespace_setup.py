@@ -16,10 +16,17 @@ from temporalio.client import (
     ScheduleUpdateInput,
 )
 
+from lockstitch import telemetry
 from lockstitch.activities.adoption import Sweep
 from lockstitch.activities.housekeeping import Chores
-from lockstitch.starter.payload_check import check_payload_keys, housekeeping_schedule, inputs_of, see_readable
-from lockstitch.starter.payload_keys import key_id_of
+from lockstitch.starter.payload_check import (
+    check_open_runs,
+    check_payload_keys,
+    housekeeping_schedule,
+    inputs_of,
+    see_readable,
+)
+from lockstitch.starter.payload_keys import PLAIN, key_id_of
 from lockstitch.starter.search_attributes import ensure_search_attributes
 from lockstitch.workflows.adoption import AdoptionSweep
 from lockstitch.workflows.housekeeping import Housekeeping
@@ -35,12 +42,13 @@ async def ensure_namespace(client: Client, task_queue: str) -> None:
     """Register the search attributes and make the schedules that are missing.
 
     Raises `SearchAttributesMissing`, and `PayloadKeyMissing` and `PayloadUnreadable`, before anything is changed, where
-    the client does not read what is there.
+    the client does not read what is there; then `OpenRunUnreadable`.
     """
     await check_payload_keys(client, task_queue)
     await ensure_search_attributes(client)
     await _ensure_sweep(client, task_queue)
     await _ensure_housekeeping(client, task_queue)
+    await check_open_runs(client, task_queue)
 
 
 async def _ensure_sweep(client: Client, task_queue: str) -> None:
@@ -95,3 +103,4 @@ async def _keep_readable(client: Client, schedule_id: str, action: ScheduleActio
         return ScheduleUpdate(described)
 
     await handle.update(with_new_input)
+    telemetry.log.info("payload_key_changed", schedule=schedule_id, key=key_id_of(wanted[0]) or PLAIN)

@@ -93,7 +93,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         takes_turns = "runs" in config.worker_serves
         model = await stack.enter_async_context(open_model(config)) if takes_turns else None
         semantics = await stack.enter_async_context(_semantics(config, database))
-        client = await connect_temporal(chosen_temporal(config), _set_up_metrics(config))
+        client = await connect_temporal(chosen_temporal(config), _set_up_metrics(config), tracing.temporal_plugins())
         await ensure_namespace(client, config.task_queue)
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))

@@ -19,6 +19,11 @@ class Found:
     open_run_ids: frozenset[str] = frozenset()
 
     @property
+    def workflow_ids(self) -> frozenset[str]:
+        """The workflows that there are, and those that there were."""
+        return self.holdings.run_ids | self.holdings.ingestion_ids | {it.workflow_id for it in self.executions}
+
+    @property
     def counts(self) -> dict[str, int]:
         """How much that is, by table, and ``workflows``."""
         return {**self.holdings.counts, "workflows": len(self.executions)}
@@ -51,7 +56,7 @@ class ThreadPurge:
         return Found(holdings, in_order(executions), frozenset(open_ids))
 
     async def remove(self, thread_id: str, *, cancel_open: bool = False) -> dict[str, int]:
-        """Remove the thread and return how much that was, by table, and ``workflows``.
+        """Remove the thread and return how much that was, by table, ``workflows`` and ``payloads`` outside of Temporal.
 
         Open runs are cancelled where ``cancel_open`` says so. Raises `ThreadBusy` where it does not, or where a run
         begins meanwhile; `TemporalKeeps` where the Temporal server does not get through in time; what was not removed
@@ -63,9 +68,15 @@ class ThreadPurge:
                 raise ThreadBusy(thread_id, found.open_run_ids)
             await self._traces.cancel(found.open_run_ids)
             found = await self.look(thread_id)  # ending, they have written more
+        workflow_ids = (
+            {it.workflow_id for it in found.executions} | found.holdings.run_ids | found.holdings.ingestion_ids
+        )
+        payloads = await self._traces.delete_payloads(workflow_ids)
         await self._traces.delete(found.executions)
         await self._empty(thread_id, found.holdings)
-        return found.counts
+        if begun := await self._traces.run_ids(thread_id):  # the server's search did not know of it before
+            raise ThreadBusy(thread_id, begun)
+        return {**found.counts, "payloads": payloads}
 
     async def _empty(self, thread_id: str, holdings: Holdings) -> None:
         await self._each(purging.remove_file, holdings.file_ids)

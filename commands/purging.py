@@ -11,6 +11,7 @@ from lockstitch.commands.invocation import AsJson, carry_out, console, settings
 from lockstitch.errors import ConfirmationMissing
 from lockstitch.run_view import print_json
 from lockstitch.starter.client import connect_temporal
+from lockstitch.starter.payload_store import payload_store_at
 from lockstitch.starter.thread_traces import ThreadTraces
 from lockstitch.temporal_choice import chosen_temporal
 
@@ -85,9 +86,10 @@ def _with_purge(action: "Callable[[ThreadPurge, Database], Awaitable[Any]]", wit
     config = settings()
 
     async def connected() -> Any:
-        client = await connect_temporal(chosen_temporal(config))
+        server = chosen_temporal(config)
+        client = await connect_temporal(server)
         async with Database(config.database_url, upgrades=config.database_auto_upgrade) as database:
-            traces = ThreadTraces(client, timedelta(seconds=seconds))
+            traces = ThreadTraces(client, timedelta(seconds=seconds), payload_store_at(server.payloads.store))
             return await action(ThreadPurge(database, traces, with_files=with_files), database)
 
     return carry_out(connected())

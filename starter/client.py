@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx2
 from temporalio.client import (
     Client,
+    Plugin,
     WorkflowExecution,
     WorkflowExecutionStatus,
     WorkflowFailureError,
@@ -29,7 +30,6 @@ from temporalio.exceptions import ApplicationError, WorkflowAlreadyStartedError
 from temporalio.runtime import Runtime
 from temporalio.service import RPCError, RPCStatusCode
 
-from lockstitch import tracing
 from lockstitch.errors import (
     AnswerRefused,
     DecisionRefused,
@@ -127,15 +127,17 @@ class Starter:
         *,
         namespace: str = DEFAULT_NAMESPACE,
         runtime: Runtime | None = None,
+        plugins: Sequence[Plugin] = (),
         **options: Any,
     ) -> Self:
         """Connect to the Temporal server; ``options`` are those of the constructor.
 
-        An address with a ``namespace`` is enough for a server without TLS, keys and encrypted payloads. Raises
+        An address with a ``namespace`` is enough for a server without TLS, keys and encrypted payloads; ``plugins`` are
+        the Temporal SDK's, such as one that carries traces into the runs. Raises
         `TemporalUnreachable`, `TemporalRefused`, `SettingsInvalid` and `PayloadError`.
         """
         named = TemporalServer(server, namespace) if isinstance(server, str) else server
-        starter = cls(await connect_temporal(named, runtime), **options)
+        starter = cls(await connect_temporal(named, runtime, plugins), **options)
         with temporal_errors(starter._client, ""):
             await check_payload_keys(starter._client, starter._task_queue)
         return starter
@@ -459,8 +461,10 @@ class Starter:
         return self._client.get_workflow_handle(run_id, result_type=ThreadRunResult)
 
 
-async def connect_temporal(server: TemporalServer, runtime: Runtime | None = None) -> Client:
-    """Connect to a Temporal server as the starter and the worker do.
+async def connect_temporal(
+    server: TemporalServer, runtime: Runtime | None = None, plugins: Sequence[Plugin] = ()
+) -> Client:
+    """Connect to a Temporal server as the starter and the worker do; ``plugins`` are the SDK's, such as for traces.
 
     Raises `TemporalUnreachable`, `TemporalRefused`, and `SettingsInvalid` or `PayloadStoreUnavailable` where something
     of the settings cannot be used.
@@ -478,7 +482,7 @@ async def connect_temporal(server: TemporalServer, runtime: Runtime | None = Non
             tls=tls or False,
             data_converter=data_converter_with(keys, store, server.payloads.store_over),
             runtime=runtime,
-            plugins=tracing.temporal_plugins(),
+            plugins=plugins,
         )
     except (RuntimeError, ValueError) as error:  # what the SDK raises when it cannot connect, or for no address
         raise server.refusal(str(error)) from error

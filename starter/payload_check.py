@@ -3,14 +3,17 @@
 from collections.abc import Sequence
 from datetime import timedelta
 
-from temporalio.api.common.v1 import Payload
+from temporalio.api.common.v1 import Payload, WorkflowExecution
+from temporalio.api.workflowservice.v1 import GetWorkflowExecutionHistoryRequest
 from temporalio.client import Client, ScheduleActionStartWorkflow
 from temporalio.service import RPCError, RPCStatusCode
 
-from lockstitch.errors import PayloadKeyMissing
+from lockstitch.errors import OpenRunUnreadable, PayloadKeyMissing
+from lockstitch.starter.contract import THREAD_RUN
 from lockstitch.starter.payload_keys import is_encrypted, key_id_of
 
 _TIMEOUT = timedelta(seconds=10)
+_OPEN_RUNS_LOOKED_AT = 10
 
 
 def housekeeping_schedule(task_queue: str) -> str:
@@ -31,6 +34,38 @@ async def check_payload_keys(client: Client, task_queue: str) -> None:
             return
         raise
     await see_readable(client, inputs_of(described.schedule.action))
+
+
+async def check_open_runs(client: Client, task_queue: str) -> None:
+    """See that the client reads runs which are open and were begun before the first key was the first one.
+
+    Looks at some of them, as the server's search knows them. Raises `OpenRunUnreadable`, and as `check_payload_keys`.
+    """
+    described = await client.get_schedule_handle(housekeeping_schedule(task_queue)).describe(rpc_timeout=_TIMEOUT)
+    changed_at = described.info.last_updated_at
+    if changed_at is None:
+        return
+    terms = {"WorkflowType =": THREAD_RUN, "ExecutionStatus =": "Running", "TaskQueue =": task_queue.replace("'", "''")}
+    terms["StartTime <"] = changed_at.isoformat()
+    query = " AND ".join(f"{name} '{value}'" for name, value in terms.items())
+    async for run in client.list_workflows(query, limit=_OPEN_RUNS_LOOKED_AT, page_size=_OPEN_RUNS_LOOKED_AT):
+        try:
+            await see_readable(client, await _input(client, run.id, run.run_id))
+        except PayloadKeyMissing as error:
+            raise OpenRunUnreadable(run.id, error.key_id) from error
+
+
+async def _input(client: Client, run_id: str, execution_id: str) -> Sequence[Payload]:
+    """Return the input of a run as the server has it."""
+    first = await client.workflow_service.get_workflow_execution_history(
+        GetWorkflowExecutionHistoryRequest(
+            namespace=client.namespace,
+            execution=WorkflowExecution(workflow_id=run_id, run_id=execution_id),
+            maximum_page_size=1,
+        )
+    )
+    started = [event.workflow_execution_started_event_attributes for event in first.history.events]
+    return started[0].input.payloads if started else ()
 
 
 async def see_readable(client: Client, payloads: Sequence[Payload]) -> None:

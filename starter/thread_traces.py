@@ -18,6 +18,7 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from lockstitch.errors import TemporalKeeps, TemporalUnreachable
 from lockstitch.starter import contract
+from lockstitch.starter.payload_store import PayloadStore
 
 IDS_PER_QUERY = 50
 
@@ -40,9 +41,13 @@ def in_order(executions: Iterable[Execution]) -> list[Execution]:
 
 
 class ThreadTraces:
-    """Finds and deletes workflows of runs; ``patience`` is how long it waits for what the server does by and by."""
+    """Finds and deletes workflows of runs; ``patience`` is how long it waits for what the server does by and by.
 
-    def __init__(self, client: Client, patience: timedelta) -> None:
+    ``payloads`` is where what was too large for the server is.
+    """
+
+    def __init__(self, client: Client, patience: timedelta, payloads: PayloadStore | None = None) -> None:
+        self._payloads = payloads
         self._client = client
         self._seconds = patience.total_seconds()
 
@@ -82,6 +87,16 @@ class ThreadTraces:
         if still_open := await self._left(run_ids, self._open):
             problem = f"{', '.join(sorted(still_open))} did not end within {self._seconds:g} s of the cancellation"
             raise TemporalKeeps(f"{problem}, which needs a worker")
+
+    async def delete_payloads(self, workflow_ids: Collection[str]) -> int:
+        """Delete what was kept outside for these workflows, and return how many payloads they were.
+
+        Whoever deletes an execution does this before it: nothing leads to its payloads afterwards.
+        """
+        if self._payloads is None:
+            return 0
+        namespace, each = self._client.namespace, sorted(workflow_ids)
+        return sum([await self._payloads.delete_of(namespace, workflow_id) for workflow_id in each])
 
     async def delete(self, executions: Sequence[Execution]) -> None:
         """Delete executions, one that is open too, and wait until the server shows none of them any more.

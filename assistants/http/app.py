@@ -155,7 +155,12 @@ async def open_services(config: Config, runtime: Runtime | None = None) -> Async
         database = await stack.enter_async_context(_database(config))
         feed = await stack.enter_async_context(EventFeed(database))
         starter = await stack.enter_async_context(
-            await Starter.connect(chosen_temporal(config), runtime=runtime, task_queue=config.task_queue)
+            await Starter.connect(
+                chosen_temporal(config),
+                runtime=runtime,
+                plugins=tracing.temporal_plugins(),
+                task_queue=config.task_queue,
+            )
         )
         await starter.prepare_namespace()
         delivery = await stack.enter_async_context(CommandDelivery(database, starter))

@@ -1,5 +1,6 @@
 """What a purge leaves of a thread: nothing, anywhere; and what it leaves alone."""
 
+import base64
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -27,9 +28,13 @@ from lockstitch.assistants.store import (
 from lockstitch.assistants.store.event_log import NewEvent
 from lockstitch.assistants.store.runs import NewRun
 from lockstitch.errors import TemporalKeeps, ThreadBusy
+from lockstitch.starter.client import connect_temporal
 from lockstitch.starter.contract import Attachment, BuiltInTool, NewMessage, RunParameters, ThreadRunRequest
 from lockstitch.starter.escalations import Decision
 from lockstitch.starter.identifiers import new_file_id, new_id
+from lockstitch.starter.payload_store import payload_store_at
+from lockstitch.starter.payloads import PayloadSettings
+from lockstitch.starter.temporal_server import TemporalServer
 from lockstitch.starter.thread_traces import ThreadTraces
 from lockstitch.tools import tool
 
@@ -167,6 +172,22 @@ async def test_without_rewriting_a_sqlite_file_still_has_what_was_deleted(talked
     assert b"kingfisher" in on_disk
 
 
+async def test_what_was_too_large_for_temporal_goes_too_and_needs_no_key(engine, database, temporal, tmp_path):
+    keys = ("k1:" + base64.b64encode(b"k" * 32).decode(),)
+    settings = PayloadSettings(keys=keys, store=(tmp_path / "payloads").as_uri(), store_over=1024)
+    server = TemporalServer(temporal.service_client.config.target_host, payloads=settings)
+    async with engine([], client=await connect_temporal(server)) as lockstitch:
+        request = await lockstitch.request("kingfisher " * 1000)
+        result = await lockstitch.starter.run(request)
+    stored = [path for path in (tmp_path / "payloads").rglob("*") if path.is_file()]
+    traces = ThreadTraces(temporal, timedelta(seconds=60), payload_store_at(settings.store))
+
+    removed = await ThreadPurge(database, traces).remove(result.thread_id)
+
+    assert removed["payloads"] == len(stored) > 0
+    assert not [path for path in (tmp_path / "payloads").rglob("*") if path.is_file()]
+
+
 async def test_what_would_be_removed_is_shown_and_nothing_is_removed(talked, purge, database, tables_with):
     thread_id = await talked("kingfisher")
     before = await tables_with("kingfisher")
@@ -177,7 +198,7 @@ async def test_what_would_be_removed_is_shown_and_nothing_is_removed(talked, pur
 
     assert shown["dry_run"] is True
     assert before == after
-    assert shown["found"] == removed["removed"]
+    assert {**shown["found"], "payloads": 0} == removed["removed"]
 
 
 async def test_a_purge_that_was_killed_half_way_is_finished_by_the_next(database, command, purge, eventually):
@@ -230,11 +251,12 @@ async def test_a_thread_with_an_open_run_is_left_as_it_is_until_its_end_is_wante
     assert await count(database, schema.threads) == 0
 
 
-async def test_where_no_worker_ends_a_run_a_purge_says_so_and_removes_nothing(engine, database, temporal):
+async def test_where_no_worker_ends_a_run_a_purge_says_so_and_removes_nothing(engine, database, temporal, eventually):
     async with engine([refund_order], workers=False) as lockstitch:
         thread_id = await database.write(lambda it: new_thread(it, NewMessage(role="user", content="Hello.")))
         request = ThreadRunRequest(assistant_id=await lockstitch.assistant(), thread_id=thread_id)
         run_id = await lockstitch.starter.start(request)
+        await eventually(lambda: lockstitch.starter.list(thread_id=thread_id))
 
         with pytest.raises(TemporalKeeps, match=f"{run_id} did not end within 1 s .* needs a worker. Purge the thread"):
             await purge_of(database, temporal, seconds=1).remove(thread_id, cancel_open=True)

@@ -18,7 +18,7 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client, WorkflowExecutionStatus
 
-from lockstitch.errors import PayloadKeyMissing, PayloadUnreadable
+from lockstitch.errors import OpenRunUnreadable, PayloadKeyMissing, PayloadUnreadable
 from lockstitch.namespace_setup import ensure_namespace
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.escalations import Decision, Escalation
@@ -202,6 +202,27 @@ async def test_a_worker_with_a_new_key_puts_it_to_use(server, connect):
             with pytest.raises(PayloadKeyMissing):
                 await connected(server(*missing), queue)
         await connected(server(keys[0] if keys[0] != "plain" else K1), queue)
+
+
+async def test_a_worker_that_lost_the_key_of_an_open_run_is_told_which(server, connect, engine, eventually):
+    """The old key was taken away too early; the run waits, and nobody works until somebody looks at it."""
+    first, both, alone = await connect(K1), await connect(K2, K1), await connect(K2)
+    async with engine([], client=first, workers=False) as lockstitch:
+        queue = lockstitch.task_queue
+        await ensure_namespace(first, queue)
+        run_id = await lockstitch.starter.start(await lockstitch.request("Hello."))
+
+        async def listed() -> bool:  # the server's search follows a moment later
+            return run_id in [run.run_id for run in await lockstitch.starter.list(status="queued")]
+
+        await eventually(listed)
+        await ensure_namespace(both, queue)
+    with pytest.raises(OpenRunUnreadable, match="needs the key 'k1'") as refused:
+        await ensure_namespace(alone, queue)
+    await ensure_namespace(both, queue)
+    await first.get_workflow_handle(refused.value.run_id).terminate()
+
+    assert refused.value.run_id == run_id
 
 
 async def test_what_schedules_start_is_readable_after_a_rotation(engine, connect, eventually):
