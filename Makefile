@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FUZZER := .venv-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories lock clean
+.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories pictures lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ local-model: $(VENV)/.ready ## Install a small language model that needs no key,
 
 histories: $(VENV)/.ready ## Record the workflow histories that the replay test replays
 	$(BIN)/python -P tests/workflows/record_histories.py
+
+pictures: $(VENV)/.ready $(VENV)/.programs ## Take the pictures of docs/ anew, with Chromium
+	$(BIN)/python -P tests/browser/pictures.py
 
 lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 \

@@ -62,7 +62,13 @@ async def test_a_run_is_shown_with_its_timeline_as_a_picture_and_as_a_table(desk
 
     assert {"svg", "table", "progress"} <= set(page.elements)
     assert page.elements.count("rect") > 6
-    for text in ("charge_card", "failed, 2 attempts", "turn 1 succeeded", "attempt 2 failed: ", "handler_failed"):
+    for text in (
+        "charge_card",
+        "failed, 2 attempts",
+        "turn 1 succeeded",
+        "attempt 2 failed: ",
+        "handler_failed",
+    ):
         assert text in page.seen
     assert '"order": 17' in page.seen
     assert "queued" in page.seen
@@ -94,7 +100,7 @@ async def test_who_was_told_stands_in_the_picture_and_below_it(desk):
 
     assert "https://pager.example/hook could not be told that it was opened, attempt 1: status 503" in page.seen
     assert "https://pager.example/hook was told that it was opened" in page.seen
-    assert page.elements.count("circle") == 2
+    assert page.elements.count("circle") == 2 + 2  # two stand in the legend
 
 
 async def test_what_a_handler_says_is_shown_and_never_obeyed(desk):
