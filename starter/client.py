@@ -248,6 +248,8 @@ class Starter:
     async def count(self, status: RunStatus) -> int:
         """Return how many runs have a status, in the whole namespace."""
         query = f"{_IS_A_RUN} AND LockstitchStatus = '{status}'"
+        if status in OPEN_STATUSES:
+            query += " AND ExecutionStatus = 'Running'"  # nobody carries a run any more that was terminated
         with _temporal_errors(self._client, ""):
             return (await self._client.count_workflows(query)).count
 

@@ -4,12 +4,18 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from temporalio import workflow
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import WorkflowHistory
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.worker import Worker
 
 from lockstitch.errors import RunNotFound
+from lockstitch.starter.client import Starter
+from lockstitch.starter.contract import STATUS, TENANT
 from lockstitch.starter.payloads import data_converter
 from lockstitch.starter.run_history import HistoryReader
 from lockstitch.tools import tool
@@ -89,6 +95,49 @@ async def test_an_attempt_that_is_under_way_or_waited_for_is_shown_as_such(engin
         history = await lockstitch.starter.history(run_id)
 
     assert (history.activities[1].outcome, history.is_whole) == ("cancelled", True)
+
+
+@workflow.defn(name="ThreadRun", sandboxed=False)
+class LeavesItsHistoryBehind:
+    @workflow.run
+    async def run(self, more: int) -> None:
+        await workflow.sleep(0.001)
+        if more:
+            workflow.continue_as_new(more - 1)
+
+
+async def test_a_run_that_left_its_history_behind_is_one_run_with_one_history(temporal, eventually):
+    tenant, queue = f"tenant-{uuid4()}", f"test-{uuid4()}"
+    attributes = TypedSearchAttributes([SearchAttributePair(TENANT, tenant), SearchAttributePair(STATUS, "queued")])
+    options = {"task_queue": queue, "search_attributes": attributes}
+    async with Worker(temporal, task_queue=queue, workflows=[LeavesItsHistoryBehind]), Starter(temporal) as starter:
+        await temporal.execute_workflow("ThreadRun", 2, id=f"run_{uuid4().hex}", **options)
+
+        async def listed() -> Any:
+            found = await starter.list(tenant=tenant)
+            return found if found and found[0].ended_at else None
+
+        [run] = await eventually(listed)
+        history = await starter.history(run.run_id)
+
+    assert [note.kind for note in history.notes] == ["continued", "continued"]
+    assert [change.status for change in history.statuses] == ["queued"]
+    assert history.is_whole
+
+
+async def test_a_run_that_was_terminated_is_not_counted_as_open(temporal, eventually):
+    attributes = TypedSearchAttributes([SearchAttributePair(STATUS, "cancelling")])
+    options = {"task_queue": f"test-{uuid4()}", "search_attributes": attributes}
+    async with Starter(temporal) as starter:
+
+        async def counted(number: int) -> bool:
+            return await starter.count("cancelling") == number
+
+        await eventually(lambda: counted(0))
+        run = await temporal.start_workflow("ThreadRun", 0, id=f"run_{uuid4().hex}", **options)
+        await eventually(lambda: counted(1))
+        await run.terminate()
+        await eventually(lambda: counted(0))
 
 
 async def test_a_run_that_does_not_exist_has_no_history(engine):
