@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FUZZER := .venv-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories dashboards dashboards-check drill images-check settings lock clean
+.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories dashboards dashboards-check drill images-check pictures settings lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ drill: $(VENV)/.ready $(VENV)/.programs ## Let 50 runs meet what goes wrong, and
 
 images-check: $(VENV)/.ready ## Install what the images install, without a container engine, and try it; takes minutes
 	$(BIN)/python -P tests/deploy/install_images.py
+
+pictures: $(VENV)/.ready $(VENV)/.programs ## Take the pictures of docs/ anew, with Chromium
+	$(BIN)/python -P tests/browser/pictures.py
 
 lock: ## Pin the dependencies anew (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 \

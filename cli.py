@@ -153,6 +153,7 @@ def dev(
         async with DevStack(options) as stack:
             for name, url in (
                 ("Assistants API", f"OPENAI_BASE_URL={stack.server_url}/v1"),
+                ("Console", f"{stack.server_url}/console"),
                 ("Temporal UI", stack.ui_url),
                 ("Metrics", f"{stack.metrics_url}/metrics"),
                 ("Data", str(stack.data_dir)),

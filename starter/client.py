@@ -289,7 +289,7 @@ class Starter:
         """Return how many runs have a status, in the whole namespace; one that was terminated is not open any more."""
         query = f"{_IS_A_RUN} AND LockstitchStatus = '{status}'"
         if status in OPEN_STATUSES:
-            query += " AND ExecutionStatus = 'Running'"
+            query += " AND ExecutionStatus = 'Running'"  # nobody carries a run any more that was terminated
         with temporal_errors(self._client, ""):
             return (await self._client.count_workflows(query)).count
 

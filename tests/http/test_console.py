@@ -4,6 +4,7 @@ import json
 import re
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import timedelta
 from html import unescape
@@ -19,6 +20,8 @@ from lockstitch.assistants.http.console.start_page import PAGE_SIZE
 from lockstitch.assistants.store import keys, webhook_deliveries
 from lockstitch.errors import SettingsInvalid
 from lockstitch.starter.client import Starter
+from lockstitch.testing.assistants_upstream import AssistantsUpstream
+from lockstitch.tests.activities.test_assistants_worker import asking, assistant_on, worker_on
 from lockstitch.tests.console_desk import Desk, Reader, charge_tool, console, refund_order
 
 HOSTILE = '<script>alert(1)</script> \u202egnihton & "more"'
@@ -62,7 +65,13 @@ async def test_a_run_is_shown_with_its_timeline_as_a_picture_and_as_a_table(desk
 
     assert {"svg", "table", "progress"} <= set(page.elements)
     assert page.elements.count("rect") > 6
-    for text in ("charge_card", "failed, 2 attempts", "turn 1 succeeded", "attempt 2 failed: ", "handler_failed"):
+    for text in (
+        "charge_card",
+        "failed, 2 attempts",
+        "turn 1 succeeded",
+        "attempt 2 failed: ",
+        "handler_failed",
+    ):
         assert text in page.seen
     assert '"order": 17' in page.seen
     assert "queued" in page.seen
@@ -94,7 +103,7 @@ async def test_who_was_told_stands_in_the_picture_and_below_it(desk):
 
     assert "https://pager.example/hook could not be told that it was opened, attempt 1: status 503" in page.seen
     assert "https://pager.example/hook was told that it was opened" in page.seen
-    assert page.elements.count("circle") == 2
+    assert page.elements.count("circle") == 2 + 2  # two stand in the legend
 
 
 async def test_what_a_handler_says_is_shown_and_never_obeyed(desk):
@@ -274,6 +283,27 @@ async def test_an_operator_decides_about_an_approval(engine, action, outcome):
         assert (await lockstitch.starter.result(asked.run_id)).tool_calls[0].outcome == outcome
 
 
+async def test_a_run_of_another_backend_is_shown_as_those_of_our_own(engine, temporal, database, workflow_sandbox):
+    script = [
+        {"round": 0, "call": [{"name": "find", "arguments": {"n": 7}, "call_id": "call_a"}]},
+        {"round": 1, "say": "Seven."},
+    ]
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(AssistantsUpstream(script))
+        worker = worker_on(temporal, database, workflow_sandbox, assistants_url=upstream.base_url)
+        starter = await stack.enter_async_context(worker)
+        lockstitch = await stack.enter_async_context(engine([], workers=False))
+        http = await stack.enter_async_context(console(lockstitch))
+        run_id = await starter.start(asking(await assistant_on(upstream.base_url)))
+        result = await starter.result(run_id)
+        page = await Desk(lockstitch, http).see(f"/runs/{run_id}")
+
+    assert result.status == "completed"
+    for text in ("assistants", "turn 2 succeeded", "attempt 1 succeeded", result.message_ids[0], "call_a"):
+        assert text in page.seen
+    assert result.attempts[0].upstream_id in page.seen
+
+
 async def test_an_operator_cancels_a_run(desk):
     asked = await desk.stuck()
     answer = await desk.press(f"/runs/{asked.run_id}", "/cancel")
@@ -282,6 +312,15 @@ async def test_an_operator_cancels_a_run(desk):
     assert (await desk.starter.result(asked.run_id)).status == "cancelled"
     page = await desk.see(f"/runs/{asked.run_id}")
     assert "somebody asked for the run to be cancelled" in page.seen
+
+
+async def test_a_workflow_that_is_no_run_is_not_cancelled(desk, temporal):
+    asked = await desk.stuck()
+    form = (await desk.see(f"/runs/{asked.run_id}")).form("/cancel")
+    other = f"notify-{asked.id}-opened"
+    answer = await desk.http.post(f"/console/runs/{other}/cancel", data=form["fields"])
+
+    assert (answer.status_code, f"No run found with id '{other}'." in unescape(answer.text)) == (404, True)
 
 
 async def test_of_two_operators_the_second_reads_what_the_first_decided(desk):

@@ -36,10 +36,15 @@ class Dossier:
     """Of the calls about which somebody has to decide, by the calls' ids."""
 
 
-async def read_dossier(services: Services, run_id: str) -> Dossier:
-    """Read what is known of a run; raises `RunNotFound`, `TemporalUnreachable` and `StoreUnavailable`."""
+def checked_run_id(run_id: str) -> str:
+    """Return the id if a run can have it; raises `RunNotFound`."""
     if not _RUN_ID.fullmatch(run_id):
         raise RunNotFound(run_id)
+    return run_id
+
+
+async def read_dossier(services: Services, run_id: str) -> Dossier:
+    """Read what is known of a run; raises `RunNotFound`, `TemporalUnreachable` and `StoreUnavailable`."""
     snapshot, history = await asyncio.gather(services.starter.snapshot(run_id), services.starter.history(run_id))
     result, broken = None, None
     if snapshot.ended_at is not None:

@@ -13,7 +13,7 @@ from lockstitch import telemetry
 from lockstitch.assistants import refusals
 from lockstitch.assistants.http.bodies import limited_stream
 from lockstitch.assistants.http.console.door import PATH, SESSION_COOKIE, VISIT_COOKIE, Door, SignInNeeded, Visitor
-from lockstitch.assistants.http.console.dossier import read_dossier
+from lockstitch.assistants.http.console.dossier import checked_run_id, read_dossier
 from lockstitch.assistants.http.console.layout import run_path, sentence_page
 from lockstitch.assistants.http.console.options import ConsoleOptions
 from lockstitch.assistants.http.console.questions import LONGEST_NAME
@@ -129,20 +129,20 @@ class Console:
         return HTMLResponse(start_page(overview, filters, visitor, datetime.now(UTC)))
 
     async def _show_run(self, request: Request, visitor: Visitor) -> Response:
-        dossier = await read_dossier(self._services, request.path_params["run_id"])
+        dossier = await read_dossier(self._services, _run_id(request))
         url = self._options.workflow_url(dossier.snapshot.run_id)
         refreshes = "refresh" in request.query_params
         return HTMLResponse(run_page(dossier, visitor, datetime.now(UTC), url, refreshes=refreshes))
 
     async def _cancel_run(self, request: Request, visitor: Visitor) -> Response:
-        run_id = request.path_params["run_id"]
+        run_id = _run_id(request)
         self._door.check_form(request, visitor, await _read(request))
         await self._starter.cancel(run_id)
         telemetry.log.info("console_run_cancelled", run_id=run_id, by=visitor.name, key_id=visitor.key_id)
         return _see(run_path(run_id))
 
     async def _decide(self, request: Request, visitor: Visitor) -> Response:
-        run_id, fields = request.path_params["run_id"], await _read(request)
+        run_id, fields = _run_id(request), await _read(request)
         self._door.check_form(request, visitor, fields)
         decision = _decision(request.path_params["escalation_id"], fields, visitor)
         closed = await self._starter.decide(run_id, decision)
@@ -248,6 +248,10 @@ def _decision(escalation_id: str, fields: dict[str, str], visitor: Visitor) -> D
         output=output if action == "answer" else None,
         message=message or None,
     )
+
+
+def _run_id(request: Request) -> str:
+    return checked_run_id(request.path_params["run_id"])
 
 
 async def _read(request: Request) -> dict[str, str]:

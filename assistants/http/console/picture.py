@@ -31,6 +31,7 @@ _LEGEND = {
     "wait-fill": "waits, or earlier attempts",
     "person-fill": "waits for a person, or for outputs",
 }
+_MARKS = {"good-fill": "somebody was told, or decided", "bad-fill": "could not be told"}
 
 _PATTERN = Markup(
     '<defs><pattern id="waiting" width="7" height="7" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
@@ -60,10 +61,12 @@ def picture(timeline: Timeline) -> Markup:
 
 
 def _legend() -> Markup:
-    swatch = Markup(
-        '<li><svg viewBox="0 0 12 12" aria-hidden="true"><rect class="{}" width="12" height="12" rx="3"/></svg>{}</li>'
-    )
-    return Markup('<ul class="legend">{}</ul>').format(joined(swatch.format(*it) for it in _LEGEND.items()))
+    entry = Markup('<li><svg viewBox="0 0 12 12" aria-hidden="true">{}</svg>{}</li>')
+    box = Markup('<rect class="{}" width="12" height="12" rx="3"/>')
+    dot = Markup('<circle class="{}" cx="6" cy="6" r="5"/>')
+    entries = [entry.format(box.format(kind), said) for kind, said in _LEGEND.items()]
+    entries += [entry.format(dot.format(kind), said) for kind, said in _MARKS.items()]
+    return Markup('<ul class="legend">{}</ul>').format(joined(entries))
 
 
 def _x(scale: Scale, at: datetime) -> float:
@@ -155,7 +158,9 @@ def _bar(bar: Bar, top: int, scale: Scale, until: datetime) -> Markup:
     )
     if not bar.label or len(bar.label) * _LETTER + 10 > width:
         return drawn
-    return drawn + Markup('<text class="inside" x="{:.1f}" y="{}">{}</text>').format(left + 6, y + 13, shown(bar.label))
+    return drawn + Markup('<text class="inside" x="{:.1f}" y="{}">{}</text>').format(
+        left + (14 if bar.kind == "person" else 6), y + 13, shown(bar.label)
+    )
 
 
 def _mark(mark: Mark, top: int, scale: Scale) -> Markup:

@@ -172,12 +172,12 @@ def _calls(
     for call_id in sorted(began, key=lambda it: began[it]):
         activities = tried.get(call_id, [])
         asked_about = [it for it in snapshot.escalations if it.call_id == call_id]
-        bars = [bar for it in activities for bar in _activity_bars(it, "attempt", str(it.attempts or ""), "good")]
+        bars = [bar for it in activities for bar in _activity_bars(it, "", str(it.attempts or ""), "good")]
         handler = Lane(names[call_id], _state(activities, asked_about), bars)
         yield [handler, *(_question_lane(it, deliveries) for it in asked_about)]
     for call_id, name in waiting.items():
         if call_id not in began and since is not None:
-            yield [Lane(name, "waits for outputs", [Bar(since, None, "wait", "", "waits for outputs from outside")])]
+            yield [Lane(name, "waits for outputs", [Bar(since, None, "person", "", "waits for outputs from outside")])]
 
 
 def _state(activities: Sequence[ActivityRecord], asked: Sequence[Escalation]) -> str:
@@ -188,68 +188,82 @@ def _state(activities: Sequence[ActivityRecord], asked: Sequence[Escalation]) ->
     if last.outcome != "pending":
         return f"{_said_outcome(last)}{tries}"
     if last.started_at is None:
-        return f"waits for its next attempt, the {_ordinal(last.attempts)}" if last.attempts > 1 else "not begun"
+        return f"waits for attempt {last.attempts}" if last.attempts > 1 else "not begun"
     return f"running{tries}"
 
 
 def _question_lane(asked: Escalation, deliveries: Sequence[Mapping[str, Any]]) -> Lane:
     said = f"a person was asked ({asked.reason}): {asked.detail}"
     bar = Bar(asked.opened_at, asked.closed_at, "person", "" if asked.closed_at else "waits", said)
-    marks = [_delivery_mark(row) for row in deliveries if row["escalation_id"] == asked.id]
+    marks = [_delivery_mark(row, asked) for row in deliveries if row["escalation_id"] == asked.id]
     if asked.closed_at is not None:
         marks.append(Mark(asked.closed_at, "good" if asked.decision else "idle", what_became(asked)))
     state = what_became(asked) if asked.closed_at is not None else asked.reason.replace("_", " ")
     return Lane("asked", state, [bar], marks, is_below=True)
 
 
-def _delivery_mark(row: Mapping[str, Any]) -> Mark:
+def _delivery_mark(row: Mapping[str, Any], asked: Escalation) -> Mark:
     occasion = str(row["event"]).rpartition(".")[2]
     if row["delivered"]:
         said = f"{row['target']} was told that it was {occasion}"
     else:
         reason = row["error"] or f"status {row['status']}"
         said = f"{row['target']} could not be told that it was {occasion}, attempt {row['attempt']}: {reason}"
-    # The log knows whole seconds, so a mark may stand a little before what it tells of.
-    return Mark(datetime.fromtimestamp(row["at"], UTC), "good" if row["delivered"] else "bad", said)
+    # The log knows whole seconds, so it may name a time a little before what it tells of.
+    earliest = (asked.closed_at if occasion == "resolved" else None) or asked.opened_at
+    at = max(datetime.fromtimestamp(row["at"], UTC), earliest)
+    return Mark(at, "good" if row["delivered"] else "bad", said)
 
 
 def _activity_bars(activity: ActivityRecord, what: str, label: str, kind: Kind) -> Iterator[Bar]:
-    """Yield the time before the last attempt, where there was any to speak of, and that attempt."""
-    begun = activity.started_at
+    """Yield the time before the last attempt, where there was any to speak of, and that attempt.
+
+    ``what`` is tried, such as "turn 1"; it is empty where the lane says what.
+    """
+    begun, about = activity.started_at, f"{what}: " if what else ""
     if begun is None:
-        yield Bar(activity.scheduled_at, activity.ended_at, "wait", "", f"{what} {_waited(activity)}")
+        yield Bar(activity.scheduled_at, activity.ended_at, "wait", "", f"{about}{_waits(activity)}")
         return
     if begun - activity.scheduled_at > _NOTICEABLE or activity.attempts > 1:
-        yield Bar(activity.scheduled_at, begun, "wait", "", f"{what} {_waited(activity)}")
-    last = f"{what} {activity.attempts}" if what == "attempt" else what
+        yield Bar(activity.scheduled_at, begun, "wait", "", f"{about}{_waited(activity)}")
+    attempt = what if what and activity.attempts == 1 else f"{about}attempt {activity.attempts}"
     if activity.outcome == "pending":
-        yield Bar(begun, None, "work", label, f"{last} is under way")
+        yield Bar(begun, None, "work", label, f"{attempt} is under way")
         return
     shown = kind if activity.outcome == "completed" else _KINDS[activity.outcome]
-    failure = f": {activity.failure}" if activity.failure and activity.outcome in ("failed", "timed_out") else ""
-    yield Bar(begun, activity.ended_at, shown, label, f"{last} {_said_outcome(activity)}{failure}")
+    failure = f": {activity.failure}" if activity.failure and _has_failed(activity) else ""
+    yield Bar(begun, activity.ended_at, shown, label, f"{attempt} {_said_outcome(activity)}{failure}")
+
+
+def _waits(activity: ActivityRecord) -> str:
+    """Say what an attempt waits for that has not begun."""
+    if activity.outcome != "pending":
+        return f"no attempt began, {_said_outcome(activity)}"
+    if activity.attempts <= 1:
+        return "waits for a worker"
+    return f"waits for attempt {activity.attempts}; {_earlier(activity)}"
 
 
 def _waited(activity: ActivityRecord) -> str:
-    """Say of the time before the last attempt what passed in it."""
-    if activity.started_at is None and activity.outcome != "pending":
-        return f"never began, {_said_outcome(activity)}"
+    """Say what passed before the last attempt."""
+    return "waited for a worker" if activity.attempts <= 1 else _earlier(activity)
+
+
+def _earlier(activity: ActivityRecord) -> str:
     failed = activity.attempts - 1
-    if failed <= 0:
-        return "waited for a worker"
-    # The failure of an activity that has failed is that of its last attempt; what the others said is not kept.
-    is_earlier = activity.failure and activity.outcome not in ("failed", "timed_out")
-    reason = f", the last with: {activity.failure}" if is_earlier else ""
-    return f"{activity.attempts} came after {failed} that failed{reason}"
+    attempts = "attempt 1 failed" if failed == 1 else f"attempts 1 to {failed} failed"
+    # What is known of an activity that has failed is what its last attempt said, not what those before it did.
+    if not activity.failure or _has_failed(activity):
+        return attempts
+    return f"{attempts} with: {activity.failure}" if failed == 1 else f"{attempts}, the last with: {activity.failure}"
+
+
+def _has_failed(activity: ActivityRecord) -> bool:
+    return activity.outcome in ("failed", "timed_out")
 
 
 def _said_outcome(activity: ActivityRecord) -> str:
     return {"completed": "succeeded", "timed_out": "timed out"}.get(activity.outcome, activity.outcome)
-
-
-def _ordinal(number: int) -> str:
-    ending = {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th") if number % 100 not in (11, 12, 13) else "th"
-    return f"{number}{ending}"
 
 
 def _entries(lanes: Iterable[Lane], until: datetime) -> Iterator[Entry]:
