@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from temporalio.converter import DataConverter
@@ -76,7 +77,8 @@ async def _replay(
                     save(sampled.history, save_to)
                 yield sampled
 
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
+    shown = Console(stderr=True)
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=shown, transient=True) as progress:
         task = progress.add_task("Looking for histories ...", total=None)
         async for result in replay(kept(), converter):
             results.append(result)
