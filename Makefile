@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FUZZER := .venv-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench chaos clients fuzz local-model histories dashboards dashboards-check drill images-check pictures settings lock clean
+.PHONY: help demo dev test check format bench chaos upgrade-drill clients fuzz local-model histories dashboards dashboards-check drill images-check pictures settings lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -39,6 +39,10 @@ bench: $(VENV)/.ready ## Measure against Temporal's floor, a bare SDK loop and a
 chaos: $(VENV)/.ready ## Let thousands of runs meet misfortunes, and kill processes under 210 more; takes long
 	$(BIN)/pytest -m chaos -s --timeout 3600 tests/chaos
 	$(BIN)/python -P tests/kill/suite.py
+	$(BIN)/python -P tests/kill/upgrade.py
+
+upgrade-drill: $(VENV)/.ready ## Upgrade the workers under 200 runs, and kill some of both versions
+	$(BIN)/python -P tests/kill/upgrade.py
 
 clients: $(VENV)/.ready ## Try other people's clients on a server, from PyPI and npm; takes long the first time
 	$(BIN)/python -P tests/clients/run.py

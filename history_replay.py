@@ -13,6 +13,7 @@ from google.protobuf.json_format import ParseError
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHistory
 from temporalio.converter import DataConverter
+from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
 
@@ -27,6 +28,8 @@ CLOSED_WORKFLOWS = ("Completed", "Failed", "Canceled", "Terminated", "TimedOut",
 
 _MOVES = "(TemporalWorkflowVersioningBehavior IS NULL OR TemporalWorkflowVersioningBehavior != 'Pinned')"
 _EVENT = re.compile(r"HistoryEvent\(id: (\d+)")
+_MESSAGE = re.compile(r'message: "((?:[^"\\]|\\.)+)"')
+"""Where the SDK's core tells of a failure in its own notation, this is the sentence in it."""
 
 
 def _names() -> tuple[str, ...]:
@@ -152,7 +155,10 @@ def save(history: WorkflowHistory, folder: Path) -> Path:
 async def replay(histories: AsyncIterator[Sampled], converter: DataConverter) -> AsyncGenerator[Replayed, None]:
     """Yield what became of each history, in order; ``converter`` is that of the connection they come from."""
     replayer = Replayer(
-        workflows=list(WORKFLOWS), workflow_runner=UnsandboxedWorkflowRunner(), data_converter=converter
+        workflows=list(WORKFLOWS),
+        workflow_runner=UnsandboxedWorkflowRunner(),
+        data_converter=converter,
+        runtime=Runtime(telemetry=TelemetryConfig(logging=None)),  # else each break is written to standard output too
     )
     under_way: list[Sampled] = []
     unknown: list[Replayed] = []
@@ -168,9 +174,14 @@ async def replay(histories: AsyncIterator[Sampled], converter: DataConverter) ->
     async with aclosing(known()) as source, replayer.workflow_replay_iterator(source) as results:
         async for result in results:
             failure = result.replay_failure
-            yield _replayed(under_way.pop(), None if failure is None else str(failure))
+            yield _replayed(under_way.pop(), None if failure is None else _sentence(failure))
     for replayed in unknown:
         yield replayed
+
+
+def _sentence(failure: Exception) -> str:
+    found = _MESSAGE.search(str(failure))
+    return found.group(1) if found else str(failure)
 
 
 def _replayed(sampled: Sampled, problem: str | None) -> Replayed:

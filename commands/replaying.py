@@ -5,19 +5,22 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
 from lockstitch.commands.invocation import AsJson, carry_out, console, with_starter
-from lockstitch.history_replay import Kept, Replayed, Sample, Sampled, from_folder, from_server, problems, replay, save
 from lockstitch.run_view import print_json
 from lockstitch.starter.client import Starter
 from lockstitch.starter.payloads import data_converter
+
+if TYPE_CHECKING:  # loaded where it is needed: with the workflows come the activities, and what those need
+    from lockstitch.history_replay import Replayed, Sample, Sampled
 
 
 def replay_histories(
@@ -25,7 +28,9 @@ def replay_histories(
     limit: Annotated[
         int, typer.Option(min=1, max=10_000, help="At most so many of each workflow and each way it ended.")
     ] = 20,
-    status: Annotated[Kept, typer.Option(help="Those that are open, or have ended.")] = "all",
+    status: Annotated[
+        Literal["open", "closed", "all"], typer.Option(help="Those that are open, or have ended.")
+    ] = "all",
     without_pinned: Annotated[
         bool, typer.Option("--without-pinned", help="Leave out what is pinned to a version of the workers.")
     ] = False,
@@ -39,6 +44,8 @@ def replay_histories(
 
     Without options, those are the open workflows of the namespace and the latest of each way to end.
     """
+    from lockstitch.history_replay import Sample, from_folder, problems
+
     if from_ is not None:
         results = carry_out(_replay(from_folder(from_), data_converter, save_to))
     else:
@@ -53,7 +60,9 @@ def replay_histories(
         raise typer.Exit(1)
 
 
-async def _from_server(starter: Starter, sample: Sample, save_to: Path | None) -> list[Replayed]:
+async def _from_server(starter: Starter, sample: "Sample", save_to: Path | None) -> "list[Replayed]":
+    from lockstitch.history_replay import from_server
+
     client = starter.temporal
     try:
         return await _replay(from_server(client, sample), client.data_converter, save_to)
@@ -65,18 +74,21 @@ async def _from_server(starter: Starter, sample: Sample, save_to: Path | None) -
 
 
 async def _replay(
-    histories: AsyncGenerator[Sampled, None], converter: DataConverter, save_to: Path | None
-) -> list[Replayed]:
+    histories: "AsyncGenerator[Sampled, None]", converter: DataConverter, save_to: Path | None
+) -> "list[Replayed]":
+    from lockstitch.history_replay import problems, replay, save
+
     results: list[Replayed] = []
 
-    async def kept() -> AsyncGenerator[Sampled, None]:
+    async def kept() -> "AsyncGenerator[Sampled, None]":
         async with aclosing(histories):
             async for sampled in histories:
                 if save_to is not None:
                     save(sampled.history, save_to)
                 yield sampled
 
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=console, transient=True) as progress:
+    shown = Console(stderr=True)
+    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=shown, transient=True) as progress:
         task = progress.add_task("Looking for histories ...", total=None)
         async for result in replay(kept(), converter):
             results.append(result)
@@ -84,7 +96,9 @@ async def _replay(
     return results
 
 
-def _show(results: list[Replayed]) -> None:
+def _show(results: "list[Replayed]") -> None:
+    from lockstitch.history_replay import problems
+
     counted = Counter((result.workflow_type, result.kind, result.problem is None) for result in results)
     table = Table("workflow", "state", "histories", "events", "broken")
     for workflow_type, kind in dict.fromkeys((result.workflow_type, result.kind) for result in results):

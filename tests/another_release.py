@@ -28,7 +28,9 @@ def copied(folder: Path, edits: Mapping[str, tuple[str, str]]) -> Path:
         target.mkdir(parents=True, exist_ok=True)
         for path in (ROOT / part).iterdir():
             if path.is_file() and (path.suffix in (".py", ".csv") or path.name == "py.typed"):
-                shutil.copy(path, target / path.name)
+                shutil.copy2(path, target / path.name)
+        if (compiled := ROOT / part / "__pycache__").is_dir():  # still good, for the times of the files are kept
+            shutil.copytree(compiled, target / "__pycache__", dirs_exist_ok=True)
     for name, (old, new) in edits.items():
         path = folder / "lockstitch" / name
         text = path.read_text()

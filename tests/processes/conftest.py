@@ -1,8 +1,9 @@
 """The whole stack in processes of its own, as `lockstitch dev` starts it."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,16 @@ async def started_stack(folder: Path, **environment: str) -> AsyncIterator[DevSt
     options = DevOptions(folder, port=0, temporal_port=0, ui_port=0, metrics_port=0, environment=settings, quiet=True)
     async with DevStack(options) as stack:
         yield stack
+
+
+async def until_ready(url: str, seconds: float = 90) -> None:
+    """Wait until a process answers 200 on ``/readyz``."""
+    async with asyncio.timeout(seconds), httpx2.AsyncClient(trust_env=False) as http:
+        while True:
+            with suppress(httpx2.TransportError):
+                if (await http.get(f"{url}/readyz")).status_code == 200:
+                    return
+            await asyncio.sleep(0.2)
 
 
 @pytest.fixture(scope="package")
