@@ -328,6 +328,16 @@ async def test_a_metric_whose_labels_differ_between_updates_is_one_family():
     assert text.count("# TYPE things_total counter") == 1
 
 
+async def test_a_handler_may_call_its_metrics_as_it_likes():
+    buffer = MetricBuffer(1000)
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
+    registry = CollectorRegistry()
+    registry.register(TemporalMetrics(buffer))
+    runtime.metric_meter.create_counter("2nd.hand-shop:sales", "Sales.").add(1, {"größe": "L", "a.b": "c"})
+
+    assert '_2nd_hand_shop_sales_total{a_b="c",gr__e="L"} 1.0' in generate_latest(registry).decode()
+
+
 async def test_a_buffer_that_was_full_is_noticed(capfd):
     buffer, noticed = MetricBuffer(100), threading.Event()
     runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
