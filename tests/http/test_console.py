@@ -10,6 +10,7 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from lockstitch.assistants.http.console.door import FAILURES_PER_MINUTE, SESSION_COOKIE
@@ -18,6 +19,7 @@ from lockstitch.assistants.http.console.questions import LONGEST_ARGUMENTS
 from lockstitch.assistants.http.console.sessions import SESSION_SECONDS, Sessions
 from lockstitch.assistants.http.console.start_page import PAGE_SIZE
 from lockstitch.assistants.store import keys, webhook_deliveries
+from lockstitch.assistants.store.schema import tool_calls
 from lockstitch.errors import SettingsInvalid
 from lockstitch.starter.client import Starter
 from lockstitch.testing.assistants_upstream import AssistantsUpstream
@@ -225,7 +227,7 @@ def test_a_temporal_ui_that_is_no_url_is_refused():
 async def test_arguments_that_are_too_long_are_cut_and_the_page_says_so(desk):
     asked = await desk.stuck()
     long = json.dumps({"order": "x" * 2 * LONGEST_ARGUMENTS})
-    await desk.lockstitch.database.write(lambda it: it.exec_driver_sql("UPDATE tool_calls SET arguments = ?", (long,)))
+    await desk.lockstitch.database.write(lambda it: it.execute(update(tool_calls).values(arguments=long)))
     page = await desk.see(f"/runs/{asked.run_id}")
 
     assert f"only the first {LONGEST_ARGUMENTS} bytes are shown" in page.seen
