@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from lockstitch.assistants.model.script import ScriptedModel
 from lockstitch.assistants.store.schema import threads
 from lockstitch.errors import AnswerRefused, RunFinished, RunNotFound
-from lockstitch.starter.contract import RunPolicy, ThreadRunRequest, ToolOutput
+from lockstitch.starter.contract import DEADLINE, STATUS, STATUS_SINCE, RunPolicy, ThreadRunRequest, ToolOutput
 from lockstitch.tools import ToolContext, tool
 
 QUICKLY = {"initial_interval": timedelta(milliseconds=20), "max_interval": timedelta(milliseconds=50)}
@@ -176,6 +176,27 @@ async def test_a_call_without_a_handler_waits_for_an_answer_from_outside(engine,
 async def _waiting(lockstitch, run_id):
     snapshot = await lockstitch.starter.snapshot(run_id)
     return snapshot if snapshot.pending_calls else None
+
+
+async def test_operators_see_since_when_a_run_has_its_status(engine, eventually):
+    async with engine([]) as lockstitch:
+        request = await lockstitch.request("Look up order 17.", tools=[lookup_order.__lockstitch_tool__.definition()])
+        run_id = await lockstitch.starter.start(request)
+        handle = lockstitch.temporal.get_workflow_handle(run_id)
+        began = (await handle.describe()).start_time
+        waiting = await eventually(lambda: _waiting(lockstitch, run_id))
+        shown = (await handle.describe()).typed_search_attributes
+        oldest = await eventually(lambda: lockstitch.starter.fleet.oldest("requires_action"))
+        await lockstitch.starter.answer(
+            run_id, [ToolOutput(tool_call_id=waiting.pending_calls[0].call_id, output="It is lost at sea.")]
+        )
+        await lockstitch.starter.result(run_id)
+        at_the_end = (await handle.describe()).typed_search_attributes
+
+    assert shown[STATUS] == "requires_action"
+    assert began < shown[STATUS_SINCE] < at_the_end[STATUS_SINCE]
+    assert oldest <= shown[STATUS_SINCE] < shown[DEADLINE]
+    assert at_the_end[STATUS] == "completed"
 
 
 async def test_cancelling_reaches_the_handler_and_ends_the_run(engine):
