@@ -137,7 +137,7 @@ class DevStack:
         return {
             "LOCKSTITCH_TEMPORAL_ADDRESS": self.temporal_address,
             **dict.fromkeys(_OTHER_SERVERS_SETTINGS, ""),
-            "LOCKSTITCH_CODEC_ORIGINS": self.ui_url,
+            "LOCKSTITCH_CODEC_ORIGINS": f"{self.ui_url},http://localhost:{self._ports['ui']}",
             "LOCKSTITCH_DATABASE_URL": f"sqlite:///{self.data_dir / 'lockstitch.db'}",
             "LOCKSTITCH_HOST": HOST,
             "LOCKSTITCH_PORT": str(self._ports["server"]),

@@ -9,6 +9,7 @@
     |-- ProcessFailed            a process that was started did not come up
     |-- TemporalUnreachable      no Temporal server answers at the address
     |-- TemporalRefused          a Temporal server that does not talk to us as we are set up
+    |-- SearchAttributesMissing  a namespace to which this process cannot add what runs are found by
     |-- PayloadError
     |   |-- PayloadKeyMissing          payloads encrypted with a key that this process does not have
     |   |-- PayloadUnreadable          payloads that their key does not open
@@ -122,6 +123,18 @@ class TemporalRefused(LockstitchError):
     def __init__(self, address: str, problem: str) -> None:
         super().__init__(f"The Temporal server at {address} cannot be used: {problem}")
         self.address = address
+
+
+class SearchAttributesMissing(LockstitchError):
+    """A namespace lacks search attributes of runs, and this process cannot add them."""
+
+    def __init__(self, namespace: str, missing: Mapping[str, str], reason: str) -> None:
+        named = " ".join(f"--name {name} --type {kind}" for name, kind in missing.items())
+        super().__init__(
+            f"The namespace {namespace!r} lacks search attributes of runs, and they cannot be added ({reason}); let "
+            f"somebody do it who may: temporal operator search-attribute create --namespace {namespace} {named}"
+        )
+        self.missing = dict(missing)
 
 
 class PayloadError(LockstitchError):

@@ -17,10 +17,12 @@ from temporalio.client import (
     ScheduleUpdate,
     ScheduleUpdateInput,
 )
+from temporalio.service import RPCError, RPCStatusCode
 
 from lockstitch import telemetry
 from lockstitch.activities.adoption import Sweep
 from lockstitch.activities.housekeeping import Chores
+from lockstitch.errors import SearchAttributesMissing
 from lockstitch.starter import contract
 from lockstitch.starter.payload_check import (
     check_open_runs,
@@ -32,6 +34,12 @@ from lockstitch.starter.payload_check import (
 from lockstitch.starter.payload_keys import PLAIN, key_id_of
 from lockstitch.workflows.adoption import AdoptionSweep
 from lockstitch.workflows.housekeeping import Housekeeping
+
+_REFUSALS = (
+    RPCStatusCode.INVALID_ARGUMENT,  # it has as many as it may have
+    RPCStatusCode.PERMISSION_DENIED,
+    RPCStatusCode.UNIMPLEMENTED,
+)
 
 SWEEP_EVERY = timedelta(seconds=30)
 """How often stranded runs are looked for."""
@@ -56,14 +64,46 @@ async def ensure_namespace(client: Client, task_queue: str) -> None:
 async def _ensure_search_attributes(client: Client) -> None:
     """Register the search attributes of runs, where the namespace does not have them yet."""
     service, namespace = client.operator_service, client.namespace
-    known = await service.list_search_attributes(ListSearchAttributesRequest(namespace=namespace))
-    missing = {
-        key.name: IndexedValueType.ValueType(key.indexed_value_type)
-        for key in contract.SEARCH_ATTRIBUTES
-        if key.name not in known.custom_attributes
-    }
-    if missing:
+    missing = await _missing_search_attributes(client)
+    if not missing:
+        return
+    try:
         await service.add_search_attributes(AddSearchAttributesRequest(namespace=namespace, search_attributes=missing))
+    except RPCError as error:
+        if error.status not in _REFUSALS:
+            raise
+        kinds = {name: _type_name(kind) for name, kind in missing.items()}
+        raise SearchAttributesMissing(namespace, kinds, error.message) from error
+
+
+async def _missing_search_attributes(client: Client) -> dict[str, IndexedValueType.ValueType]:
+    """Return the search attributes of runs that the namespace does not have, with their types."""
+    wanted = {key.name: IndexedValueType.ValueType(key.indexed_value_type) for key in contract.SEARCH_ATTRIBUTES}
+    try:
+        request = ListSearchAttributesRequest(namespace=client.namespace)
+        known = (await client.operator_service.list_search_attributes(request)).custom_attributes
+    except RPCError as error:
+        if error.status not in _REFUSALS:
+            raise
+        return {name: kind for name, kind in wanted.items() if not await can_be_searched_by(client, name)}
+    return {name: kind for name, kind in wanted.items() if name not in known}
+
+
+async def can_be_searched_by(client: Client, attribute: str) -> bool:
+    """Tell whether the namespace has a search attribute, where nobody may ask for their list."""
+    try:
+        await client.count_workflows(f"{attribute} IS NULL")
+    except RPCError as error:
+        if error.status is RPCStatusCode.INVALID_ARGUMENT:
+            return False
+        raise
+    return True
+
+
+def _type_name(kind: IndexedValueType.ValueType) -> str:
+    """Return the type of a search attribute as Temporal's command line takes it, such as ``KeywordList``."""
+    words = IndexedValueType.Name(kind).removeprefix("INDEXED_VALUE_TYPE_").split("_")
+    return "".join(word.capitalize() for word in words)
 
 
 async def _ensure_sweep(client: Client, task_queue: str) -> None:

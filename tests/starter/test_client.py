@@ -1,8 +1,10 @@
 """The starter on a real Temporal server without any worker, and on servers that misbehave."""
 
 import asyncio
+import sysconfig
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -11,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from temporalio.testing import WorkflowEnvironment
 
 from lockstitch.errors import (
     AnswerRefused,
@@ -63,6 +66,15 @@ async def test_a_namespace_that_is_missing_is_named(temporal):
         for action in (starter.start(request()), starter.count("queued"), starter.list(), starter.snapshot("run_1")):
             with pytest.raises(SettingsInvalid, match="has no namespace 'nowhere'"):
                 await action
+
+
+async def test_temporals_server_for_tests_can_be_connected_to():
+    """It has no schedules, by which the keys of payloads are compared otherwise."""
+    binary = Path(sysconfig.get_path("scripts")) / "temporal-test-server"
+    async with await WorkflowEnvironment.start_time_skipping(test_server_existing_path=str(binary)) as environment:
+        address = environment.client.service_client.config.target_host
+        async with await Starter.connect(address) as starter:
+            assert repr(starter) == "Starter(namespace='default', task_queue='lockstitch')"
 
 
 async def test_what_is_asked_of_an_unknown_run_is_refused(starter):
