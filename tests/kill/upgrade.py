@@ -136,7 +136,7 @@ class Drill:
             self.tally.problems.append("the new version did not become the current one")
         second = await self._begin(later, "new")
         killer = asyncio.create_task(self._kill_on())
-        await asyncio.sleep(20)  # a while in which both versions die and come back, with all runs open
+        await asyncio.sleep(40)  # a while in which both versions die and come back, with all runs open
         if not await self.stack.command("deployments", "drained", "old"):
             self.tally.problems.append("the old version was said to be drained while its runs were open")
         self.stack.gate.touch()
@@ -208,7 +208,7 @@ class Drill:
 
     async def _kill_on(self) -> None:
         while True:
-            await asyncio.sleep(self.rng.uniform(3, 9))
+            await asyncio.sleep(self.rng.uniform(8, 20))
             victim = self.rng.choice(("worker", "new worker"))
             with suppress(ProcessLookupError):
                 os.kill(self.stack.pid(victim), signal.SIGKILL)
