@@ -16,6 +16,9 @@ from lockstitch.deployments import Deployment
 FIRST_VERSION_PAUSE_SECONDS = 0.5
 """How often a worker looks whether Temporal knows its version yet, which it does once the worker has polled."""
 
+REFUSED_PAUSE_SECONDS = 15.0
+"""How long it waits where Temporal refuses to say, or is away."""
+
 
 def version_options(deployment_name: str, build_id: str) -> dict[str, Any]:
     """Return what a `Worker` is told about its version; without a deployment's name it is told its build only.
@@ -66,11 +69,13 @@ async def becoming_first_version(client: Client, deployment_name: str, build_id:
 async def _become_first(deployment: Deployment, build_id: str) -> None:
     done: bool | None = None
     while done is None:
+        pause = FIRST_VERSION_PAUSE_SECONDS
         try:
             done = await deployment.make_first(build_id)
         except RPCError as error:
             telemetry.log.warning("version_not_made_current", build_id=build_id, error=error.message)
+            pause = REFUSED_PAUSE_SECONDS
         if done is None:
-            await asyncio.sleep(FIRST_VERSION_PAUSE_SECONDS)
+            await asyncio.sleep(pause)
     if done:
         telemetry.log.info("version_made_current", deployment=deployment.name, build_id=build_id)

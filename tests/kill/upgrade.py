@@ -14,6 +14,7 @@ import signal
 import sys
 import tempfile
 import time
+import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -47,14 +48,15 @@ POLICY = RunPolicy(heartbeat_timeout=timedelta(seconds=10), deadline=timedelta(m
 LONGEST = 900.0
 """Seconds after which a run counts as stuck."""
 
-BEGINNING_AT_ONCE = 8
+BEGINNING_AT_ONCE = 20
 
 
 class DrillStack(DevStack):
     """The stack of `lockstitch dev` with a worker of the version ``old``, and beside it one of the version ``new``."""
 
     def __init__(self, folder: Path, grace: int) -> None:
-        self.gate, self.ledger = folder / "gate", folder / "ledger"
+        self.gate, self.ledger, self.arrived = folder / "gate", folder / "ledger", folder / "arrived"
+        self.arrived.mkdir()
         script = folder / "script.json"
         script.write_text(json.dumps(SCRIPT))
         self._own = {
@@ -134,7 +136,7 @@ class Drill:
             self.tally.problems.append("the new version did not become the current one")
         second = await self._begin(later, "new")
         killer = asyncio.create_task(self._kill_on())
-        await asyncio.sleep(20)  # a while in which both versions die and come back, with all runs open
+        await asyncio.sleep(40)  # a while in which both versions die and come back, with all runs open
         if not await self.stack.command("deployments", "drained", "old"):
             self.tally.problems.append("the old version was said to be drained while its runs were open")
         self.stack.gate.touch()
@@ -157,7 +159,7 @@ class Drill:
             self.tally.seconds[what] = time.monotonic() - began
 
     async def _begin(self, runs: int, version: str) -> Sequence[str]:
-        """Start runs, a few at a time, and return their ids once each of them waits at the gate or is past it."""
+        """Start runs, a few at a time, and return their ids once each of them has come to the gate."""
         turn = asyncio.Semaphore(BEGINNING_AT_ONCE)
 
         async def one() -> str:
@@ -169,7 +171,7 @@ class Drill:
                 )
                 run_id = await self.starter.start(request)
                 async with asyncio.timeout(LONGEST):
-                    while (await self.starter.snapshot(run_id)).status in ("queued", "in_progress"):
+                    while not (self.stack.arrived / run_id).exists():
                         await asyncio.sleep(0.2)
                 return run_id
 
@@ -206,7 +208,7 @@ class Drill:
 
     async def _kill_on(self) -> None:
         while True:
-            await asyncio.sleep(self.rng.uniform(3, 9))
+            await asyncio.sleep(self.rng.uniform(8, 20))
             victim = self.rng.choice(("worker", "new worker"))
             with suppress(ProcessLookupError):
                 os.kill(self.stack.pid(victim), signal.SIGKILL)
@@ -227,6 +229,7 @@ async def opened(folder: Path, seed: int) -> AsyncIterator[Drill]:
 
     from lockstitch.tools import ToolRegistry
 
+    warnings.simplefilter("ignore", DeprecationWarning)  # at OpenAI the API is deprecated
     tools: Any = ToolRegistry([wait_at_the_gate, send_letter]).definitions()
     async with DrillStack(folder, grace=5) as stack:
         async with openai.AsyncOpenAI(base_url=f"{stack.server_url}/v1", api_key="any") as client:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +26,10 @@ async def _find(name: str, context: ToolContext) -> Any:
     return f"{name} is done" if f"{name} {context.idempotency_key}" in lines else NOT_DONE
 
 
-@tool(retry_safe=True)
-async def wait_at_the_gate() -> str:
+@tool(retry_safe=True, timeout=timedelta(minutes=30), max_attempts=50)
+async def wait_at_the_gate(context: ToolContext) -> str:
     """Wait until the gate is opened; nothing happens by that."""
+    (GATE.parent / "arrived" / context.run_id).touch()
     while not GATE.exists():
         await asyncio.sleep(0.5)
     return "the gate is open"
