@@ -152,8 +152,9 @@ def build_workers(
 ) -> list[Worker]:
     """Return the workers of runs, tools, files and code, as far as the settings want them.
 
-    Without a ``model`` no runs are carried. ``remote`` are the backends beside the one whose runs are our own; without ``semantics`` files are found by words
-    alone, without a ``parser`` only those are read that are text, and without ``code`` none is run here.
+    Without a ``model`` no runs are carried. ``remote`` are the backends beside the one whose runs are our own; without
+    ``semantics`` files are found by words alone, without a ``parser`` only those are read that are text, and without
+    ``code`` none is run here.
     """
     workers: list[Worker] = []
     if "runs" in config.worker_serves and model is not None:

@@ -120,7 +120,10 @@ def pins(requirements: str) -> dict[str, str]:
 )
 def test_the_images_ship_what_was_tested_with_their_extras(requirements: str, extras: list[str]) -> None:
     metadata, pinned, tested = project()["project"], pins(requirements), pins("requirements-dev.txt")
-    wanted = [*metadata["dependencies"], *(each for extra in extras for each in metadata["optional-dependencies"][extra])]
+    wanted = [
+        *metadata["dependencies"],
+        *(each for extra in extras for each in metadata["optional-dependencies"][extra]),
+    ]
 
     assert {re.split(r"[\[<>=; ]", each)[0] for each in wanted} <= pinned.keys()
     assert {name: version for name, version in pinned.items() if tested.get(name) != version} == {}

@@ -108,11 +108,15 @@ def test_every_dashboard_reaches_grafana_as_it_was_written(everything: Release) 
 def test_every_pod_is_scraped_once_on_the_port_that_it_has(everything: Release) -> None:
     [monitor] = everything.of_kind("ServiceMonitor").values()
     selector = monitor["spec"]["selector"]["matchLabels"].items()
-    [service] = [each for each in everything.of_kind("Service").values() if selector <= each["metadata"]["labels"].items()]
+    [service] = [
+        each for each in everything.of_kind("Service").values() if selector <= each["metadata"]["labels"].items()
+    ]
     ports = {each["name"]: each["targetPort"] for each in service["spec"]["ports"]}
     scraped = [ports[endpoint["port"]] for endpoint in monitor["spec"]["endpoints"]]
 
     for container in everything.containers.values():
-        assert [port["name"] for port in container["ports"] if port["name"] in scraped] == [container["ports"][0]["name"]]
+        assert [port["name"] for port in container["ports"] if port["name"] in scraped] == [
+            container["ports"][0]["name"]
+        ]
     assert {endpoint["interval"] for endpoint in monitor["spec"]["endpoints"]} == {"15s"}
     assert monitor["metadata"]["labels"]["release"] == "prometheus"
