@@ -41,7 +41,7 @@ SCRIPT: list[dict[str, Any]] = [
     *_calling("pay back", "pay_back", "It is paid back."),
     *_calling("fax", "send_fax", "The fax is sent."),
     *_calling("ask my client", "read_screen", "That is what I see."),
-    {"when": "overloaded", "say": "There you are.", "fail": {"status": 503, "message": "Overloaded", "times": 36}},
+    {"when": "overloaded", "say": "There you are.", "fail": {"status": 503, "message": "Overloaded", "times": 30}},
     {"say_words": 40, "delta_delay_seconds": 0.01, "delay_seconds": 0.1},
 ]
 
@@ -73,8 +73,8 @@ class DrillStack(DevStack):
             "LOCKSTITCH_WEBHOOK_SECRETS": SECRET,
             "LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE": "true",
             "LOCKSTITCH_TENANT_CLASSES": "acme=gold,free-*=trial",
-            "LOCKSTITCH_MODEL_PRICES": f"{PRICED}=100000/100000",
-            "LOCKSTITCH_BUDGET_DOLLARS_PER_DAY": "5",
+            "LOCKSTITCH_MODEL_PRICES": f"{PRICED}=2000/2000",
+            "LOCKSTITCH_BUDGET_DOLLARS_PER_DAY": "1",
             "LOCKSTITCH_SHUTDOWN_GRACE_SECONDS": "5",
             "LOCKSTITCH_EMBEDDER": "none",
             "LOCKSTITCH_SANDBOX": "none",
