@@ -5,12 +5,14 @@ Prints tables and writes ``scrape.json`` and ``scrape.md`` into ``benchmarks/res
 
 import argparse
 import asyncio
+import logging
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 import httpx2
+import structlog
 import uvloop
 from prometheus_client.parser import text_string_to_metric_families
 from rich.console import Console
@@ -78,6 +80,9 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=RESULTS, help="the folder of scrape.json and scrape.md")
     options = parser.parse_args()
     console = Console()
+    # What runs and tools tell goes nowhere: some of them are made to fail, a thousand times.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    logging.disable(logging.CRITICAL)
     sizes = (QUICK_RUNS, QUICK_CARRIED_OUT) if options.quick else (RUNS, CARRIED_OUT)
     measured = uvloop.run(measure(*sizes, console))
     scrape_report.show(measured, console)
