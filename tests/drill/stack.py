@@ -25,6 +25,9 @@ from lockstitch.tests.webhook_receiver import SECRET
 FACTOR = 20
 """How much faster time runs for the rules."""
 
+START_SECONDS = 180.0
+"""How long a process may take to start, on a machine that has other things to do."""
+
 _ORDER = {"order": "order 17"}
 
 
@@ -79,7 +82,9 @@ class DrillStack(DevStack):
             "LOCKSTITCH_EMBEDDER": "none",
             "LOCKSTITCH_SANDBOX": "none",
         }
-        super().__init__(DevOptions(folder, 0, 0, 0, 0, environment=environment, quiet=True))
+        super().__init__(
+            DevOptions(folder, 0, 0, 0, 0, environment=environment, quiet=True, start_seconds=START_SECONDS)
+        )
         listener = listen("127.0.0.1", 0, purpose="Prometheus", option="")
         self._prometheus_port = listener.getsockname()[1]
         listener.close()
@@ -96,7 +101,7 @@ class DrillStack(DevStack):
 
     async def start_worker(self) -> None:
         """Start it again and wait until it works."""
-        await self._worker.start(lambda: _answers(f"{self.metrics_url}/readyz"))
+        await self._worker.start(lambda: _answers(f"{self.metrics_url}/readyz"), START_SECONDS)
 
     async def _prometheus_answers(self) -> bool:
         return await _answers(f"{self.prometheus.url}/-/ready")
