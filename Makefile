@@ -35,6 +35,7 @@ bench: $(VENV)/.ready ## Measure against Temporal's floor, a bare SDK loop and a
 	$(BIN)/python -P benchmarks/http_run.py
 	$(BIN)/python -P benchmarks/sandbox_run.py
 	$(BIN)/python -P benchmarks/search_run.py
+	$(BIN)/python -P benchmarks/scrape_run.py
 
 chaos: $(VENV)/.ready ## Let thousands of runs meet misfortunes, and kill processes under 210 more; takes long
 	$(BIN)/pytest -m chaos -s --timeout 3600 tests/chaos

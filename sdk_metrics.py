@@ -1,9 +1,11 @@
 """The metrics that the Temporal SDK and the workflows record, taken out of the SDK's buffer and summed up."""
 
+import re
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -86,6 +88,10 @@ _SDK_LABELS = frozenset({"service_name"})
 _HIDDEN_LABELS = _SDK_LABELS | {"namespace", "task_queue", "workflow_type", "tenant"}
 
 
+_LEFT_OUT = frozenset({"temporal_activity_succeed_endtoend_latency"})
+"""What others say too: the waiting and the execution of activities have metrics of their own."""
+
+
 class TemporalMetrics(Collector):
     """Takes the updates out of the Temporal SDK's buffer and keeps their sums.
 
@@ -146,11 +152,14 @@ class TemporalMetrics(Collector):
 
     def _add(self, update: BufferedMetricUpdate) -> None:
         metric = update.metric
-        family = self._families.get(metric.name)
+        if metric.name in _LEFT_OUT:
+            return
+        name = _plain(metric.name)
+        family = self._families.get(name)
         if family is None:
-            described = _Family(metric.kind, _described(metric.name, metric.description), bounds_of(metric.name))
-            family = self._families[metric.name] = described
-        family.update(self._labels(metric.name, update.attributes), update.value)
+            described = _Family(metric.kind, _described(name, metric.description), bounds_of(name))
+            family = self._families[name] = described
+        family.update(self._labels(name, update.attributes), update.value)
 
     def _labels(self, metric: str, attributes: Mapping[str, Any]) -> _Labels:
         if not metric.startswith("lockstitch_"):
@@ -161,7 +170,14 @@ class TemporalMetrics(Collector):
 
 
 def _labels(attributes: Mapping[str, Any], dropped: frozenset[str]) -> _Labels:
-    return tuple(sorted((name, str(value)) for name, value in attributes.items() if name not in dropped))
+    return tuple(sorted((_plain(name), str(value)) for name, value in attributes.items() if name not in dropped))
+
+
+@cache
+def _plain(name: str) -> str:
+    """Return a name as Prometheus takes it: handlers may measure too, and call their metrics and labels otherwise."""
+    plain = re.sub(r"\W", "_", name, flags=re.ASCII)
+    return f"_{plain}" if plain[:1].isdigit() else plain
 
 
 def _described(name: str, description: str | None) -> str:

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from temporalio.runtime import Runtime
 
 from lockstitch import fleet_gauges, sdk_metrics
-from lockstitch.metric_buckets import CALL_SECONDS, FAST_SECONDS
+from lockstitch.metric_buckets import CALL_SECONDS, COARSE_SECONDS, FAST_SECONDS, TOKEN_SECONDS
 from lockstitch.model_meter import ModelMeter
 from lockstitch.request_meter import RequestMeter
 from lockstitch.tenant_classes import TenantClasses
@@ -67,7 +67,7 @@ NOTIFICATION_DURATION = Histogram(
     "lockstitch_notification_duration_seconds",
     "Time of one attempt to deliver a notification.",
     ["event", "outcome"],
-    buckets=CALL_SECONDS,
+    buckets=COARSE_SECONDS,
     registry=registry,
 )
 MODELS = ModelMeter(registry)
@@ -75,7 +75,7 @@ TIME_TO_FIRST_TOKEN = Histogram(
     "lockstitch_time_to_first_token_seconds",
     "Time from asking a model to the first thing it said.",
     ["backend"],
-    buckets=CALL_SECONDS,
+    buckets=TOKEN_SECONDS,
     registry=registry,
 )
 UPSTREAM_REQUESTS = Counter(

@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -324,3 +326,50 @@ async def test_a_metric_whose_labels_differ_between_updates_is_one_family():
     assert 'things_total{colour="red",kind=""} 4.0' in text
     assert "level 2.0" in text
     assert text.count("# TYPE things_total counter") == 1
+
+
+async def test_a_handler_may_call_its_metrics_as_it_likes():
+    buffer = MetricBuffer(1000)
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
+    registry = CollectorRegistry()
+    registry.register(TemporalMetrics(buffer))
+    runtime.metric_meter.create_counter("2nd.hand-shop:sales", "Sales.").add(1, {"größe": "L", "a.b": "c"})
+
+    assert '_2nd_hand_shop_sales_total{a_b="c",gr__e="L"} 1.0' in generate_latest(registry).decode()
+
+
+async def test_a_buffer_that_was_full_is_noticed(capfd):
+    buffer, noticed = MetricBuffer(100), threading.Event()
+    runtime = Runtime(telemetry=TelemetryConfig(metrics=buffer))
+    registry = CollectorRegistry()
+    registry.register(TemporalMetrics(buffer, capacity=100, overflowed=noticed.set))
+    counter = runtime.metric_meter.create_counter("things_total", "Things.")
+    while not noticed.is_set():  # another thread drains it meanwhile
+        for _ in range(200):
+            counter.add(1)
+        generate_latest(registry)
+
+    assert "metrics buffer is full" in capfd.readouterr().out
+
+
+async def test_a_process_shows_the_metrics_of_its_last_runtime_only():
+    first, second = telemetry.buffering_runtime(), telemetry.buffering_runtime()
+    for runtime in (first, second):
+        runtime.metric_meter.create_counter("lockstitch_runtimes", "Runtimes.").add(1)
+
+    assert telemetry.registry.get_sample_value("lockstitch_runtimes_total", {}) == 1
+
+
+def test_an_exemplar_leads_to_the_trace_of_a_run_where_it_is_traced():
+    from opentelemetry.sdk.trace import TracerProvider
+
+    with TracerProvider().get_tracer("test").start_as_current_span("turn") as span:
+        telemetry.model_turn_ended("local", "done", timedelta(seconds=1234), "run_traced")
+
+    found = [
+        sample.exemplar.labels
+        for metric in telemetry.MODEL_TURN_DURATION.collect()
+        for sample in metric.samples
+        if sample.exemplar and sample.exemplar.value == 1234
+    ]
+    assert found == [{"run_id": "run_traced", "trace_id": f"{span.get_span_context().trace_id:032x}"}]
