@@ -68,6 +68,8 @@ class DevOptions:
     """What the worker and the server are started with, beside what follows from the other options."""
     quiet: bool = False
     """Whether the worker and the server log into files of the data folder instead of standard error."""
+    start_seconds: float = START_SECONDS
+    """How long each process may take until it works."""
 
 
 class DevStack:
@@ -126,7 +128,7 @@ class DevStack:
         log = self.data_dir / f"{name}.log" if self._options.quiet or name == "temporal" else None
         process = _Process(name, command, environment, log)
         self._processes.append(process)
-        await process.start(ready)
+        await process.start(ready, self._options.start_seconds)
 
     async def _temporal_answers(self) -> bool:
         with suppress(TemporalUnreachable):
@@ -204,19 +206,17 @@ class _Process:
         assert self._process is not None  # noqa: S101 - asked for while it runs
         return self._process.pid
 
-    async def start(self, ready: _Ready) -> None:
+    async def start(self, ready: _Ready, patience: float = START_SECONDS) -> None:
         await self._spawn()
         assert self._process is not None  # noqa: S101 - just started
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(patience):
                 while not await ready():
                     if self._process.returncode is not None:
                         raise ProcessFailed(self.name, self._last_words())
                     await asyncio.sleep(0.05)
         except TimeoutError as error:
-            raise ProcessFailed(
-                self.name, f"it was not ready within {START_SECONDS:g} s. {self._last_words()}"
-            ) from error
+            raise ProcessFailed(self.name, f"it was not ready within {patience:g} s. {self._last_words()}") from error
         self._keeper = asyncio.create_task(self._keep_alive(), name=f"keep-{self.name}")
 
     async def stop(self) -> None:

@@ -56,7 +56,7 @@ def started_worker(temporal, database_url, **settings):
 
 
 async def test_a_worker_of_code_alone_opens_no_model_and_no_embedder(temporal, database_url):
-    """The settings name both, and neither can be opened here: the group of code has no packages and no keys for them."""
+    """The settings name both, and neither can be opened here; nor is the server that they name asked for anything."""
     worker = await started_worker(
         temporal,
         database_url,

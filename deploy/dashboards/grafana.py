@@ -1,7 +1,8 @@
 """What the dashboards are written with: panels in rows, and the JSON that Grafana loads.
 
-An expression says `<here>` where Grafana puts the installation that was chosen, and `<runs>` where it puts the backend
-and the tenant class as well; `<tool>` is the tool. Each stands between braces, so that an expression stays readable.
+An expression says `<here>` where Grafana puts the installation that was chosen, `<runs>` where it puts the backend and
+the tenant class as well, `<backend>` and `<tool>` where it puts one of these; `<api>` leaves out requests that only ask
+for a server's health. Each stands between braces, so that an expression stays readable.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ _FILTERS = {
     "<here>": _HERE,
     "<runs>": f'{_HERE}, backend=~"$backend", tenant_class=~"$tenant_class"',
     "<backend>": f'{_HERE}, backend=~"$backend"',
+    "<api>": f'{_HERE}, route!~"/(metrics|healthz|readyz)"',
     "<tool>": f'{_HERE}, tool=~"$tool"',
 }
 _DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
@@ -210,6 +212,7 @@ def _defaults(panel: Panel) -> Json:
         }
     elif panel.kind in ("stat", "bargauge"):
         defaults["color"] = {"mode": "thresholds"}
+        defaults |= {"decimals": 0} if panel.unit == "short" else {}
         defaults["noValue"] = "-"
     return defaults
 
@@ -245,7 +248,7 @@ UNITS_IN_TITLES = {"(s)": "s", "share": "percentunit", "per second": "reqps"}
 
 def _column_unit(query: Query) -> Json:
     unit = next((unit for end, unit in UNITS_IN_TITLES.items() if query.legend.endswith(end)), "short")
-    properties = [{"id": "unit", "value": unit}, {"id": "decimals", "value": 2}]
+    properties = [{"id": "unit", "value": unit}, {"id": "decimals", "value": 0 if unit == "short" else 2}]
     return {"matcher": {"id": "byName", "options": query.legend}, "properties": properties}
 
 

@@ -2,9 +2,9 @@
 
 from lockstitch.deploy.dashboards.grafana import Dashboard, Row, heatmap, lines, quantile, stat, table
 
-_REQUESTS = "lockstitch_http_requests_total{<here>}"
-_ERRORS = 'lockstitch_http_requests_total{<here>, status=~"5.."}'
-_SECONDS = "lockstitch_http_request_duration_seconds_bucket{<here>}"
+_REQUESTS = "lockstitch_http_requests_total{<api>}"
+_ERRORS = 'lockstitch_http_requests_total{<api>, status=~"5.."}'
+_SECONDS = "lockstitch_http_request_duration_seconds_bucket{<api>}"
 _STREAM_LAG = "lockstitch_stream_lag_seconds_bucket{<here>}"
 
 _FIRST = Row(
@@ -13,7 +13,7 @@ _FIRST = Row(
         stat(
             "Requests",
             "Per second, over all servers.",
-            "sum(rate(lockstitch_http_requests_total{<here>}[5m]))",
+            "sum(rate(lockstitch_http_requests_total{<api>}[5m]))",
             "reqps",
         ),
         stat(
@@ -96,7 +96,7 @@ _ANSWERS = Row(
             "Requests per second that were refused for want of rights or room: 401, 403, 429 and 503.",
             [
                 (
-                    'sum by (status) (rate(lockstitch_http_requests_total{<here>, status=~"401|403|429|503"}'
+                    'sum by (status) (rate(lockstitch_http_requests_total{<api>, status=~"401|403|429|503"}'
                     "[$__rate_interval]))",
                     "{{status}}",
                 )
@@ -109,7 +109,8 @@ _ANSWERS = Row(
             [
                 (f"sort_desc(sum by (method, route) (increase({_REQUESTS}[1h])))", "requests"),
                 (
-                    f"sum by (method, route) (increase({_ERRORS}[1h])) "
+                    f"(sum by (method, route) (increase({_ERRORS}[1h])) "
+                    f"or 0 * sum by (method, route) (increase({_REQUESTS}[1h]))) "
                     f"/ sum by (method, route) (increase({_REQUESTS}[1h]))",
                     "5xx share",
                 ),

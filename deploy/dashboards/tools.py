@@ -72,11 +72,13 @@ _CALLED = Row(
             [
                 ("sort_desc(sum by (tool) (increase(lockstitch_tool_calls_total{<tool>}[1h])))", "attempts"),
                 (
-                    f"sum by (tool) (increase({_BAD}[1h])) / sum by (tool) (increase({_CALLS}[1h]))",
+                    f"(sum by (tool) (increase({_BAD}[1h])) or 0 * sum by (tool) (increase({_CALLS}[1h]))) "
+                    f"/ sum by (tool) (increase({_CALLS}[1h]))",
                     "failed share",
                 ),
                 (
-                    'sum by (tool) (increase(lockstitch_tool_calls_total{<tool>, outcome="retried"}[1h])) '
+                    '(sum by (tool) (increase(lockstitch_tool_calls_total{<tool>, outcome="retried"}[1h])) '
+                    f"or 0 * sum by (tool) (increase({_CALLS}[1h]))) "
                     f"/ sum by (tool) (increase({_CALLS}[1h]))",
                     "retried share",
                 ),

@@ -29,7 +29,7 @@ def test_every_expression_parses():
 @pytest.mark.parametrize("name", NAMES)
 def test_every_panel_says_what_it_shows_and_in_which_unit(name):
     for panel in panels(dashboards()[name]):
-        assert re.match(r".{15,}[.]$", panel["description"], re.DOTALL), panel["title"]
+        assert re.match(r".{15,}[.?]$", panel["description"], re.DOTALL), panel["title"]
         assert panel["title"]
         assert panel["fieldConfig"]["defaults"]["unit"], panel["title"]
         assert panel["targets"], panel["title"]

@@ -43,7 +43,7 @@ def documented() -> Names:
     """Return the metrics of the table in the docs; a histogram has three names."""
     names: Names = {}
     for name, kind, labels in re.findall(
-        r"^\| `(lockstitch_\w+)` \| (\w+) \| ([^|]*) \|", DOCS.read_text(), re.MULTILINE
+        r"^\| `(lockstitch_\w+)` \| (\w+) \|([^|]*)\|", DOCS.read_text(), re.MULTILINE
     ):
         found = {label.strip(" `") for label in labels.split(",") if label.strip()}
         if kind == "histogram":

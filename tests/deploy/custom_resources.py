@@ -23,6 +23,8 @@ def closed(schema: Any) -> Any:
     if not isinstance(schema, dict):
         return schema
     strict = {key: closed(value) for key, value in schema.items()}
+    if str(strict.get("pattern", "")).startswith("^(?i)"):
+        del strict["pattern"]  # Go's way of saying that case does not matter, which Python does not know
     if "properties" in strict and isinstance(schema["properties"], dict):
         strict.setdefault("additionalProperties", False)
     return strict

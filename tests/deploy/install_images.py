@@ -1,7 +1,8 @@
-"""Installs what the Dockerfile installs, without a container engine, and tries it: `make images-check`. Takes the names of the images to try; none: all.
+"""Installs what the Dockerfile installs, without a container engine, and tries it: `make images-check`.
 
 For each image: a new virtual environment, the requirements with their hashes, the wheel that is built from nothing but
 what the build gets, then the console script, and each extra that the image promises. Takes minutes; needs a registry.
+Arguments are the names of the images to try; without any it is all.
 """
 
 import os

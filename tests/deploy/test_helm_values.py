@@ -15,10 +15,12 @@ from lockstitch.tests.deploy.rendering import (
     CHART,
     ROOT,
     SETTINGS,
+    VALUES_FILES,
     Object,
     Values,
     chart,
     postgresql,
+    release_of,
     render,
 )
 
@@ -230,12 +232,10 @@ NOT_IN_THE_CHART = {
     "LOCKSTITCH_SERVER_URL",  # of the starter
 }
 COMING = {
-    "LOCKSTITCH_BUDGET_DOLLARS_PER_DAY",
     "LOCKSTITCH_BUILD_ID",
     "LOCKSTITCH_CODEC_ORIGINS",
     "LOCKSTITCH_DELIVERIES_KEPT_DAYS",
     "LOCKSTITCH_DEPLOYMENT_NAME",
-    "LOCKSTITCH_MODEL_PRICES",
     "LOCKSTITCH_PAYLOAD_KEYS",
     "LOCKSTITCH_PAYLOAD_STORE",
     "LOCKSTITCH_PAYLOAD_STORE_OVER_KIB",
@@ -246,7 +246,6 @@ COMING = {
     "LOCKSTITCH_TEMPORAL_TLS_KEY",
     "LOCKSTITCH_TEMPORAL_TLS_SERVER_NAME",
     "LOCKSTITCH_TEMPORAL_UI_URL",
-    "LOCKSTITCH_TENANT_CLASSES",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_HEADERS",
     "OTEL_SERVICE_NAME",
@@ -258,6 +257,17 @@ def test_the_chart_can_set_every_setting_and_no_others() -> None:
     known = {setting.metadata["variable"] for setting in fields(Config)}
 
     assert (known | COMING) - NOT_IN_THE_CHART == SETTINGS
+
+
+@pytest.mark.parametrize("values_file", VALUES_FILES)
+def test_the_processes_accept_what_the_chart_sets(values_file: str) -> None:
+    release = release_of(values_file)
+    for process in release.containers:
+        texts = {name: text for name, text in release.environment(process).items() if isinstance(text, str)}
+        config = Config.from_environment(texts)
+
+        assert config.task_queue == release.values.get("temporal", {}).get("taskQueue", "lockstitch")
+        assert {"server"} == release.serves(process) or set(config.worker_serves) == release.serves(process)
 
 
 def test_the_docs_name_the_settings_that_the_chart_does_not_set() -> None:

@@ -16,6 +16,8 @@ from lockstitch.tests.deploy.rendering import (
     render,
 )
 
+OLDEST = "sha256:1f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0"
+
 
 @pytest.fixture
 def everything() -> Release:
@@ -139,9 +141,9 @@ def test_the_workers_of_runs_tell_temporal_their_version_and_the_others_do_not(e
     }
 
     assert versions == {
-        "worker": ("assistants/runs", "0.1.0-shop"),
-        "worker-0-0-9-shop": ("assistants/runs", "0.0.9-shop"),
-        "worker-0-0-8-shop": ("assistants/runs", "0.0.8_shop"),
+        "worker": ("assistants-runs", "0.1.0-shop"),
+        "worker-0-0-9-shop": ("assistants-runs", "0.0.9-shop"),
+        "worker-0-0-8-shop": ("assistants-runs", "0.0.8_shop"),
     }
 
 
@@ -151,9 +153,7 @@ def test_an_older_version_stays_with_its_image_and_without_settings_that_it_does
     unknown = {"OTEL_SERVICE_NAME", "LOCKSTITCH_PAYLOAD_KEYS"}
 
     assert older["image"] == "registry.example.com/lockstitch-code:0.0.9-shop"
-    assert oldest["image"].endswith(
-        f":0.1.0@sha256:1f{'1e2d3c4b5a69788796a5b4c3d2e1f0' + '0f' + '1e2d3c4b5a69788796a5b4c3d2e1f0'}"
-    )
+    assert oldest["image"] == f"registry.example.com/lockstitch-code:0.1.0@{OLDEST}"
     assert deployment["spec"]["replicas"] == 2
     assert not everything.environment("worker-0-0-9-shop").keys() & unknown
     assert everything.environment("worker").keys() >= unknown

@@ -5,7 +5,8 @@ another; the numbers are the same.
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyBboxPatch
+from matplotlib.patches import FancyBboxPatch, Rectangle
 from PIL import Image
 
 from lockstitch.tests.dashboards.expressions import dashboards, with_values
@@ -25,7 +26,7 @@ _COLUMN, _ROW = 0.62, 0.33
 _GAP = 0.07
 _HEADER = 0.62
 _DOTS_PER_INCH = 100
-_POINTS = 240
+_POINTS = 300
 _LEGEND_ENTRIES = 6
 _COLOURS = (
     "#56a64b",
@@ -45,40 +46,69 @@ _INK, _PALE, _PAGE, _LINE = "#24292e", "#6b7280", "#f1f3f5", "#d8dce0"
 mpl.rcParams.update({"font.family": "DejaVu Sans", "font.size": 7, "text.color": _INK, "axes.edgecolor": _LINE})
 
 
-async def draw(prometheus: Prometheus, start: float, end: float, rate_interval: str, folder: Path) -> list[Path]:
-    """Draw every dashboard for the time from ``start`` to ``end`` into ``folder``, and return the pictures."""
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A dashboard, and what its queries gave from ``start`` to ``end`` by panel and query."""
+
+    name: str
+    dashboard: dict[str, Any]
+    found: dict[tuple[int, str], list[Series]]
+    start: float
+    end: float
+    marked: float
+    """The moment whose numbers are shown where there is room for one number only."""
+
+    @property
+    def moments(self) -> list[float]:
+        """The moments that Prometheus was asked about, as it writes them."""
+        return [round(self.start + self.step * i, 3) for i in range(int((self.end - self.start) / self.step) + 1)]
+
+    @property
+    def step(self) -> float:
+        """Seconds between two points."""
+        return max((self.end - self.start) / _POINTS, 1.0)
+
+
+async def read_pages(prometheus: Prometheus, times: tuple[float, float, float], rate_interval: str) -> list[Page]:
+    """Ask Prometheus every query of every dashboard; ``times`` are the start, the end and the moment to be marked."""
+    pages = []
+    for name, dashboard in dashboards().items():
+        page = Page(name, dashboard, {}, *times)
+        for panel in dashboard["panels"]:
+            for target in panel.get("targets", ()):
+                expression = with_values(target["expr"], dashboard, rate_interval)
+                found = await prometheus.over(expression, page.start, page.end, page.step)
+                page.found[panel["id"], target["refId"]] = found
+        pages.append(page)
+    return pages
+
+
+def draw(pages: Sequence[Page], folder: Path) -> list[Path]:
+    """Draw every page into ``folder``, and return the pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     drawn = []
-    for name, dashboard in dashboards().items():
-        found = {
-            (panel["id"], target["refId"]): await prometheus.over(
-                with_values(target["expr"], dashboard, rate_interval), start, end, max((end - start) / _POINTS, 1.0)
-            )
-            for panel in dashboard["panels"]
-            for target in panel.get("targets", ())
-        }
-        drawn.append(folder / f"dashboard-{name}.png")
-        _draw_page(dashboard, found, start, end, drawn[-1])
+    for page in pages:
+        drawn.append(folder / f"dashboard-{page.name}.png")
+        _draw_page(page, drawn[-1])
     return drawn
 
 
-_Found = dict[tuple[int, str], list[Series]]
-
-
-def _draw_page(dashboard: dict[str, Any], found: _Found, start: float, end: float, path: Path) -> None:
+def _draw_page(page: Page, path: Path) -> None:
+    dashboard = page.dashboard
     rows = max(panel["gridPos"]["y"] + panel["gridPos"]["h"] for panel in dashboard["panels"])
     width, height = 24 * _COLUMN, rows * _ROW + _HEADER
     figure = Figure(figsize=(width, height), facecolor=_PAGE)
     figure.text(0.008, 1 - 0.26 / height, dashboard["title"], fontsize=13, weight="bold", va="center")
-    figure.text(0.008, 1 - 0.48 / height, dashboard["description"], fontsize=8, color=_PALE, va="center")
+    said = f"{dashboard['description']} Single numbers and tables are those of the moment that the dotted line marks."
+    figure.text(0.008, 1 - 0.48 / height, said, fontsize=8, color=_PALE, va="center")
     for panel in dashboard["panels"]:
         box = _box(panel["gridPos"], width, height)
         if panel["type"] == "row":
             figure.text(box[0], box[1] + box[3] * 0.35, f"⌄ {panel['title']}", fontsize=9, weight="bold", va="center")
             continue
         _frame(figure, box, panel["title"], height)
-        data = [(target, found[panel["id"], target["refId"]]) for target in panel["targets"]]
-        _DRAWERS[panel["type"]](_Canvas(figure, box, width, height, start, end), panel, data)
+        data = [(target, page.found[panel["id"], target["refId"]]) for target in panel["targets"]]
+        _DRAWERS[panel["type"]](_Canvas(figure, box, (width, height), page), panel, data)
     figure.savefig(path, dpi=_DOTS_PER_INCH)
     with Image.open(path) as picture:  # a palette holds these few colours, in a third of the room
         picture.convert("RGB").quantize(96, dither=Image.Dither.NONE).save(path, optimize=True)
@@ -98,18 +128,25 @@ def _box(place: dict[str, int], width: float, height: float) -> _Box:
 def _frame(figure: Figure, box: _Box, title: str, height: float) -> None:
     style = "round,pad=0,rounding_size=0.002"
     card = FancyBboxPatch(
-        box[:2], box[2], box[3], boxstyle=style, transform=figure.transFigure, facecolor="white", edgecolor=_LINE
+        box[:2],
+        box[2],
+        box[3],
+        boxstyle=style,
+        transform=figure.transFigure,
+        facecolor="white",
+        edgecolor=_LINE,
+        zorder=-1,
     )
     figure.add_artist(card)
-    figure.text(box[0] + 0.005, box[1] + box[3] - 0.15 / height, title, fontsize=8, weight="medium", va="center")
+    figure.text(box[0] + 0.005, box[1] + box[3] - 0.15 / height, title, fontsize=8, weight="bold", va="center")
 
 
 class _Canvas:
     """Where one panel is drawn; margins are in inches."""
 
-    def __init__(self, figure: Figure, box: _Box, width: float, height: float, start: float, end: float) -> None:
-        self.figure, self.box, self.start, self.end = figure, box, start, end
-        self._width, self._height = width, height
+    def __init__(self, figure: Figure, box: _Box, size: tuple[float, float], page: Page) -> None:
+        self.figure, self.box, self.page = figure, box, page
+        self._width, self._height = size
 
     def axes(self, left: float = 0.1, right: float = 0.1, top: float = 0.32, bottom: float = 0.1) -> Axes:
         """Return axes within the panel."""
@@ -121,6 +158,29 @@ class _Canvas:
             axes.spines[side].set_visible(False)
         return axes
 
+    def legend(self, axes: Axes) -> None:
+        """Write the names of the lines below them."""
+        handles, labels = axes.get_legend_handles_labels()
+        place = (self.box[0] + 0.08 / self._width, self.box[1] + 0.04 / self._height)
+        axes.legend(
+            handles[:_LEGEND_ENTRIES], [label[:44] for label in labels[:_LEGEND_ENTRIES]],
+            loc="lower left", bbox_to_anchor=place, bbox_transform=self.figure.transFigure, ncols=2, frameon=False,
+            fontsize=6, handlelength=1, columnspacing=1.2, labelspacing=0.25, borderpad=0, borderaxespad=0,
+        )  # fmt: skip
+
+    def time_axis(self, axes: Axes) -> None:
+        """Write minutes below, and mark the moment of the single numbers."""
+        start, end = self.page.start, self.page.end
+        axes.set_xlim(start, end)
+        minutes = range(int((end - start) // 60) + 1)
+        axes.set_xticks([start + 60 * minute for minute in minutes], [f"{minute} min" for minute in minutes])
+        axes.axvline(self.page.marked, color=_INK, linewidth=0.8, linestyle=":", alpha=0.7)
+
+    def value(self, series: Series) -> float | None:
+        """Return what a series was at the moment that is marked."""
+        near = [value for moment, value in _numbers(series) if abs(moment - self.page.marked) <= self.page.step]
+        return near[-1] if near else None
+
     def say_nothing(self) -> None:
         """Say that there is no data."""
         x, y, wide, high = self.box
@@ -131,13 +191,15 @@ _Data = list[tuple[dict[str, Any], list[Series]]]
 
 
 def _draw_stat(canvas: _Canvas, panel: dict[str, Any], data: _Data) -> None:
-    value = max((latest for _, series in data for latest in map(_latest, series) if latest is not None), default=None)
+    values = [canvas.value(one) for _, series in data for one in series]
+    value = max((value for value in values if value is not None), default=None)
     defaults = panel["fieldConfig"]["defaults"]
     axes = canvas.axes(left=0, right=0, top=0.3, bottom=0)
     axes.set_axis_off()
     colour = _PALE if value is None else _STATE[_step(defaults["thresholds"]["steps"], value)]
-    text = defaults["noValue"] if value is None else in_unit(value, defaults["unit"])
-    axes.text(0.5, 0.55, text, fontsize=21, weight="bold", color=colour, ha="center", va="center")
+    text = defaults["noValue"] if value is None else in_unit(value, defaults["unit"], whole=True)
+    axes.add_patch(Rectangle((0, 0), 1, 1, transform=axes.transAxes, color=colour))
+    axes.text(0.5, 0.5, text, fontsize=21, weight="bold", color="white", ha="center", va="center")
 
 
 def _step(steps: list[dict[str, Any]], value: float) -> str:
@@ -154,26 +216,23 @@ def _draw_lines(canvas: _Canvas, panel: dict[str, Any], data: _Data) -> None:
     rows = math.ceil(min(len(named), _LEGEND_ENTRIES) / 2)
     axes = canvas.axes(left=0.48, bottom=0.32 + rows * 0.135)
     if defaults["custom"]["stacking"]["mode"] == "normal":
-        _stack(axes, named)
+        moments = canvas.page.moments
+        rows = [[dict(points).get(moment, 0.0) for moment in moments] for _, points in named]
+        colours = [colour for colour, _ in zip(_colours(), named, strict=False)]
+        axes.stackplot(moments, rows, labels=[name for name, _ in named], colors=colours, alpha=0.75, linewidth=0)
     else:
         for colour, (name, points) in zip(_colours(), named, strict=False):
-            axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.1, label=name)
-            axes.fill_between(*zip(*points, strict=True), color=colour, alpha=0.07, linewidth=0)
+            values = [dict(points).get(moment, math.nan) for moment in canvas.page.moments]
+            axes.plot(canvas.page.moments, values, color=colour, linewidth=1.1, label=name)
+            axes.fill_between(canvas.page.moments, values, color=colour, alpha=0.07, linewidth=0)
     _mark_threshold(axes, defaults)
-    _finish_lines(canvas, axes, defaults["unit"])
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(
-        handles[:_LEGEND_ENTRIES], [label[:44] for label in labels[:_LEGEND_ENTRIES]],
-        loc="upper left", bbox_to_anchor=(-0.09, -0.13), ncols=2, frameon=False, fontsize=6, handlelength=1,
-        columnspacing=1.2, labelspacing=0.25, borderpad=0,
-    )  # fmt: skip
-
-
-def _stack(axes: Axes, named: list[tuple[str, list[tuple[float, float]]]]) -> None:
-    moments = sorted({moment for _, points in named for moment, _ in points})
-    rows = [[dict(points).get(moment, 0.0) for moment in moments] for _, points in named]
-    colours = [colour for colour, _ in zip(_colours(), named, strict=False)]
-    axes.stackplot(moments, rows, labels=[name for name, _ in named], colors=colours, alpha=0.75, linewidth=0)
+    axes.set_ylim(0, max(axes.get_ylim()[1] * 1.05, 1e-6))
+    axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+    axes.yaxis.set_major_formatter(lambda value, _position: in_unit(value, defaults["unit"]))
+    axes.grid(axis="y", color=_LINE, linewidth=0.5)
+    axes.set_axisbelow(True)
+    canvas.time_axis(axes)
+    canvas.legend(axes)
 
 
 def _mark_threshold(axes: Axes, defaults: dict[str, Any]) -> None:
@@ -182,21 +241,6 @@ def _mark_threshold(axes: Axes, defaults: dict[str, Any]) -> None:
     for value in bad:
         if value <= top * 1.5:
             axes.axhline(value, color=_STATE["red"], linewidth=0.8, linestyle=(0, (4, 3)), alpha=0.8)
-
-
-def _finish_lines(canvas: _Canvas, axes: Axes, unit: str) -> None:
-    axes.set_xlim(canvas.start, canvas.end)
-    axes.set_ylim(0, max(axes.get_ylim()[1] * 1.05, 1e-6))
-    axes.yaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
-    axes.yaxis.set_major_formatter(lambda value, _position: in_unit(value, unit))
-    _finish_time(canvas, axes)
-    axes.grid(axis="y", color=_LINE, linewidth=0.5)
-    axes.set_axisbelow(True)
-
-
-def _finish_time(canvas: _Canvas, axes: Axes) -> None:
-    minutes = range(int((canvas.end - canvas.start) // 60) + 1)
-    axes.set_xticks([canvas.start + 60 * minute for minute in minutes], [f"{minute} min" for minute in minutes])
 
 
 def _draw_heatmap(canvas: _Canvas, _panel: dict[str, Any], data: _Data) -> None:
@@ -212,11 +256,10 @@ def _draw_heatmap(canvas: _Canvas, _panel: dict[str, Any], data: _Data) -> None:
     shown = [[value if value > 0 else math.nan for value in row] for row in cells]
     edges = [*moments, moments[-1] + (moments[-1] - moments[0]) / max(len(moments) - 1, 1)]
     axes.pcolormesh(edges, range(len(bounds) + 1), shown, cmap="Oranges", norm=LogNorm(largest / 50, largest))
-    axes.set_xlim(canvas.start, canvas.end)
     labels = ["more" if math.isinf(bound) else in_unit(bound, "s") for bound in bounds]
     every = max(len(bounds) // 6, 1)
     axes.set_yticks(range(1, len(bounds) + 1, every), labels[::every])
-    _finish_time(canvas, axes)
+    canvas.time_axis(axes)
 
 
 def _bucket_counts(
@@ -235,7 +278,7 @@ def _draw_bars(canvas: _Canvas, panel: dict[str, Any], data: _Data) -> None:
         (_legend(target, one), latest)
         for target, series in data
         for one in series
-        if (latest := _peak(one)) is not None
+        if (latest := canvas.value(one)) is not None
     ]
     if not bars:
         canvas.say_nothing()
@@ -263,10 +306,10 @@ def _draw_table(canvas: _Canvas, panel: dict[str, Any], data: _Data) -> None:
     for target, series in data:
         column = target["legendFormat"]
         for one in series:
-            value = _peak(one)
+            value = canvas.value(one)
             if value is not None:
                 key = tuple(sorted(one["metric"].items()))
-                rows.setdefault(key, {})[column] = in_unit(value, units[column])
+                rows.setdefault(key, {})[column] = in_unit(value, units[column], whole=True)
     if not rows:
         canvas.say_nothing()
         return
@@ -315,15 +358,6 @@ def _numbers(series: Series) -> list[tuple[float, float]]:
     return [(moment, value) for moment, value in points if math.isfinite(value)]
 
 
-def _latest(series: Series) -> float | None:
-    points = _numbers(series)
-    return points[-1][1] if points else None
-
-
-def _peak(series: Series) -> float | None:
-    return max((value for _, value in _numbers(series)), default=None)
-
-
 def _legend(target: dict[str, Any], series: Series) -> str:
     text = target["legendFormat"]
     for name, value in series["metric"].items():
@@ -331,17 +365,17 @@ def _legend(target: dict[str, Any], series: Series) -> str:
     return str(text)
 
 
-def in_unit(value: float, unit: str) -> str:
-    """Write a number as people read it."""
+def in_unit(value: float, unit: str, *, whole: bool = False) -> str:
+    """Write a number as people read it; numbers of things are ``whole`` where they are counted."""
     match unit:
         case "percentunit":
             return f"{value * 100:.3g} %"
         case "s" if 0 < value < 1:
             return f"{value * 1000:.3g} ms"
         case "s":
-            return f"{value / 60:.3g} min" if value >= 120 else f"{value:.3g} s"
+            return f"{value / 60:.3g} min" if value >= 600 or (value and value % 60 == 0) else f"{value:.3g} s"
         case "currencyUSD":
             return f"${value:,.0f}" if value >= 100 else f"${value:.3g}"
         case "ops" | "reqps":
             return f"{value:.3g}/s"
-    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
+    return f"{value:,.0f}" if whole or value >= 1000 else f"{value:.3g}"

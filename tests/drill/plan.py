@@ -14,6 +14,7 @@ from temporalio.service import RPCError
 from lockstitch.errors import LockstitchError
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, RunPolicy, ThreadRunRequest
+from lockstitch.starter.escalations import Decision
 from lockstitch.tests.drill.handlers import charge_card, look_up, pay_back
 from lockstitch.tests.drill.stack import PRICED, UNPRICED, DrillStack, WebhookReceiver
 from lockstitch.tools import ToolRegistry
@@ -23,19 +24,22 @@ POLICY = RunPolicy(deadline=timedelta(minutes=5), decision_timeout=timedelta(sec
 
 ASKED: tuple[tuple[str, int, float, float], ...] = (
     # what is asked, how often, from which second, and every so many seconds
-    ("Tell me something.", 16, 0, 3),
+    ("Tell me something.", 14, 0, 3),
     ("Please look up my order.", 8, 1, 5),
     ("Please charge my card.", 6, 4, 6),
     ("Send a fax to my bank.", 3, 6, 6),
-    ("I want you to pay back my order.", 3, 8, 6),
+    ("I want you to pay back my order.", 5, 8, 4),
     ("Please ask my client.", 2, 10, 8),
     ("Are you overloaded?", 6, 12, 1),
 )
 """What is asked while everything is up; what is asked of a fleet without workers comes on top."""
 
 WHILE_STOPPED = 6
-STOPPED_SECONDS = 100.0
+STOPPED_SECONDS = 95.0
 """Longer than the 75 seconds after which a worker that does not poll counts as gone."""
+
+MARKED_SECONDS = 18.0
+"""After so much of it the numbers of the pictures are read: failures still show, and the oldest task has an age."""
 
 TOLD_BY_PUSH = {"Send a fax to my bank.", "I want you to pay back my order.", "Please charge my card."}
 """What a service asks through the starter; the rest comes over HTTP."""
@@ -55,6 +59,8 @@ class Drill:
     api: openai.AsyncOpenAI
     run_ids: list[str] = field(default_factory=list)
     assistants: dict[str, str] = field(default_factory=dict)
+    marked: float = 0.0
+    """A moment at which much is wrong, as the clock says."""
 
     async def prepare(self) -> None:
         """Make the assistants, and a vector store with a file."""
@@ -72,6 +78,7 @@ class Drill:
             for text, times, first, pause in ASKED:
                 for number in range(times):
                     group.create_task(self._ask_at(first + number * pause, text, number))
+        await self._approve_two()
         await self._stop_the_worker()
         self.receiver.works = True
         await self._cancel_what_nobody_answers()
@@ -102,6 +109,14 @@ class Drill:
             if event.event == "thread.run.created":
                 self.run_ids.append(event.data.id)
 
+    async def _approve_two(self) -> None:
+        """Decide about two of the calls that wait for approval, one after the other; nobody decides about the rest."""
+        waiting = [asked for asked in await self.starter.escalations() if asked.reason == "approval"]
+        for asked in waiting[:2]:
+            decision = Decision(escalation_id=asked.id, action="approve", by="the drill")
+            await self.starter.decide(asked.run_id, decision)
+            await asyncio.sleep(2)
+
     async def _stop_the_worker(self) -> None:
         began = time.monotonic()
         await self.stack.stop_worker()
@@ -111,6 +126,8 @@ class Drill:
                 thread={"messages": [{"role": "user", "content": "Is anybody there?"}]},
             )
             self.run_ids.append(run.id)
+        await asyncio.sleep(MARKED_SECONDS)
+        self.marked = time.time()
         await asyncio.sleep(STOPPED_SECONDS - (time.monotonic() - began))
         await self.stack.start_worker()
 

@@ -25,6 +25,9 @@ from lockstitch.tests.webhook_receiver import SECRET
 FACTOR = 20
 """How much faster time runs for the rules."""
 
+START_SECONDS = 180.0
+"""How long a process may take to start, on a machine that has other things to do."""
+
 _ORDER = {"order": "order 17"}
 
 
@@ -41,7 +44,7 @@ SCRIPT: list[dict[str, Any]] = [
     *_calling("pay back", "pay_back", "It is paid back."),
     *_calling("fax", "send_fax", "The fax is sent."),
     *_calling("ask my client", "read_screen", "That is what I see."),
-    {"when": "overloaded", "say": "There you are.", "fail": {"status": 503, "message": "Overloaded", "times": 36}},
+    {"when": "overloaded", "say": "There you are.", "fail": {"status": 503, "message": "Overloaded", "times": 30}},
     {"say_words": 40, "delta_delay_seconds": 0.01, "delay_seconds": 0.1},
 ]
 
@@ -73,13 +76,15 @@ class DrillStack(DevStack):
             "LOCKSTITCH_WEBHOOK_SECRETS": SECRET,
             "LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE": "true",
             "LOCKSTITCH_TENANT_CLASSES": "acme=gold,free-*=trial",
-            "LOCKSTITCH_MODEL_PRICES": f"{PRICED}=100000/100000",
-            "LOCKSTITCH_BUDGET_DOLLARS_PER_DAY": "5",
+            "LOCKSTITCH_MODEL_PRICES": f"{PRICED}=2000/2000",
+            "LOCKSTITCH_BUDGET_DOLLARS_PER_DAY": "1",
             "LOCKSTITCH_SHUTDOWN_GRACE_SECONDS": "5",
             "LOCKSTITCH_EMBEDDER": "none",
             "LOCKSTITCH_SANDBOX": "none",
         }
-        super().__init__(DevOptions(folder, 0, 0, 0, 0, environment=environment, quiet=True))
+        super().__init__(
+            DevOptions(folder, 0, 0, 0, 0, environment=environment, quiet=True, start_seconds=START_SECONDS)
+        )
         listener = listen("127.0.0.1", 0, purpose="Prometheus", option="")
         self._prometheus_port = listener.getsockname()[1]
         listener.close()
@@ -96,7 +101,7 @@ class DrillStack(DevStack):
 
     async def start_worker(self) -> None:
         """Start it again and wait until it works."""
-        await self._worker.start(lambda: _answers(f"{self.metrics_url}/readyz"))
+        await self._worker.start(lambda: _answers(f"{self.metrics_url}/readyz"), START_SECONDS)
 
     async def _prometheus_answers(self) -> bool:
         return await _answers(f"{self.prometheus.url}/-/ready")

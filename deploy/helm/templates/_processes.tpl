@@ -47,7 +47,7 @@ version {image, buildId, without}. `process` names the container and the ConfigM
 
 {{/* A text as a part of an object's name. */}}
 {{- define "lockstitch.inAName" -}}
-{{- . | lower | replace "_" "-" | replace "." "-" | trunc 40 | trimSuffix "-" -}}
+{{- . | lower | replace "_" "-" | replace "." "-" | replace "+" "-" | trunc 40 | trimSuffix "-" -}}
 {{- end }}
 
 {{/* The version under which Temporal knows the workers: the image's tag, or the beginning of its digest. Takes {root, spec}. */}}

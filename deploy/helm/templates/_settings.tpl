@@ -80,6 +80,7 @@ LOCKSTITCH_PORT: {{ include "lockstitch.httpPort" . | quote }}
 LOCKSTITCH_REQUEST_TIMEOUT_SECONDS: {{ $values.server.requestTimeoutSeconds | int | quote }}
 LOCKSTITCH_MAX_STREAMS: {{ $values.server.maxStreams | int | quote }}
 LOCKSTITCH_MAX_STREAMS_PER_KEY: {{ $values.server.maxStreamsPerKey | int | quote }}
+{{- include "lockstitch.publicUrl" . }}
 {{- with $values.temporal.uiUrl }}
 LOCKSTITCH_TEMPORAL_UI_URL: {{ . | quote }}
 {{- end }}
@@ -99,6 +100,12 @@ LOCKSTITCH_TENANT_CLASSES: {{ join "," . | quote }}
 {{- if eq (include "lockstitch.versioned" .) "true" }}
 LOCKSTITCH_DEPLOYMENT_NAME: {{ include "lockstitch.deploymentName" .root | quote }}
 LOCKSTITCH_BUILD_ID: {{ include "lockstitch.buildId" . | quote }}
+{{- end }}
+{{- end }}
+
+{{- define "lockstitch.publicUrl" -}}
+{{- with .root.Values.decisionLinks.publicUrl }}
+LOCKSTITCH_PUBLIC_URL: {{ . | quote }}
 {{- end }}
 {{- end }}
 
@@ -122,17 +129,13 @@ LOCKSTITCH_ASSISTANTS_API_VERSION: {{ . | quote }}
 LOCKSTITCH_ADOPT_THREADS: {{ join "," . | quote }}
 {{- end }}
 LOCKSTITCH_WEBHOOK_ALLOW_PRIVATE: {{ $values.webhook.allowPrivate | quote }}
-{{- with $values.webhook.deliveriesKeptDays }}
-LOCKSTITCH_DELIVERIES_KEPT_DAYS: {{ . | int | quote }}
-{{- end }}
-{{- with $values.decisionLinks.publicUrl }}
-LOCKSTITCH_PUBLIC_URL: {{ . | quote }}
-{{- end }}
+LOCKSTITCH_DELIVERIES_KEPT_DAYS: {{ $values.webhook.deliveriesKeptDays | int | quote }}
+{{- include "lockstitch.publicUrl" . }}
 {{- with $values.metrics.modelPrices }}
 LOCKSTITCH_MODEL_PRICES: {{ join "," . | quote }}
 {{- end }}
 {{- with $values.metrics.budgetDollarsPerDay }}
-LOCKSTITCH_BUDGET_DOLLARS_PER_DAY: {{ . | quote }}
+LOCKSTITCH_BUDGET_DOLLARS_PER_DAY: {{ . | int | quote }}
 {{- end }}
 {{- end }}
 
