@@ -1,6 +1,6 @@
 """The buckets of histograms, in seconds. Each bucket is a series for every combination of labels, so they are few."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 FAST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 """For what a person waits for: requests, streams, writes."""
@@ -20,7 +20,7 @@ SDK_SECONDS = (0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60)
 COARSE_SECONDS = (0.1, 1, 10)
 """For what it measures of each type of activity, and of each kind of request; and for webhooks."""
 
-_OTHERS: Mapping[str, Sequence[float]] = {
+_OTHERS: Mapping[str, tuple[float, ...]] = {
     "lockstitch_run_duration_seconds": RUN_SECONDS,
     "lockstitch_run_status_duration_seconds": RUN_SECONDS,
     "lockstitch_run_queue_wait_seconds": RUN_SECONDS,
@@ -30,6 +30,6 @@ _OTHERS: Mapping[str, Sequence[float]] = {
 }
 
 
-def bounds_of(metric: str) -> Sequence[float]:
+def bounds_of(metric: str) -> tuple[float, ...]:
     """Return the buckets of a metric that leaves through the Temporal SDK."""
     return _OTHERS.get(metric, SDK_SECONDS)

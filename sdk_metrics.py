@@ -3,7 +3,7 @@
 import re
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import accumulate
@@ -48,7 +48,7 @@ def buffering_runtime(collect: Callable[["TemporalMetrics"], object], **options:
 
 @dataclass(slots=True)
 class _Histogram:
-    bounds: Sequence[float]
+    bounds: tuple[float, ...]
     counts: list[int]
     total: float = 0.0
 
@@ -57,8 +57,13 @@ class _Histogram:
         self.total += value
 
     def buckets(self) -> list[tuple[str, float]]:
-        names = [*(str(float(bound)) for bound in self.bounds), "+Inf"]
-        return list(zip(names, map(float, accumulate(self.counts)), strict=True))
+        return list(zip(_names(self.bounds), accumulate(self.counts), strict=True))
+
+
+@cache
+def _names(bounds: tuple[float, ...]) -> list[str]:
+    """Return the values of the label ``le``."""
+    return [*(str(float(bound)) for bound in bounds), "+Inf"]
 
 
 _Labels = tuple[tuple[str, str], ...]
@@ -68,7 +73,7 @@ _Labels = tuple[tuple[str, str], ...]
 class _Family:
     kind: int
     description: str
-    bounds: Sequence[float]
+    bounds: tuple[float, ...]
     values: dict[_Labels, Any] = field(default_factory=dict)
 
     def update(self, labels: _Labels, value: float) -> None:
@@ -195,7 +200,8 @@ def _exported(name: str, family: _Family) -> Metric:
     else:
         metric = HistogramMetricFamily(name, family.description, labels=names)
     for labels, value in family.values.items():
-        row = [dict(labels).get(label, "") for label in names]
+        known = dict(labels)
+        row = [known.get(label, "") for label in names]
         if isinstance(value, _Histogram):
             metric.add_metric(row, buckets=value.buckets(), sum_value=value.total)
         else:

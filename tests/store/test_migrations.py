@@ -22,6 +22,7 @@ from lockstitch.assistants.store.migrations.versions import (
     v0006_wide_columns,
     v0007_vectors,
     v0008_built_in_tools,
+    v0009_recorded_events,
 )
 from lockstitch.assistants.store.schema import metadata
 from lockstitch.errors import StoreUnavailable
@@ -92,6 +93,7 @@ async def test_upgrading_twice_changes_nothing(database):
 async def test_downgrading_takes_every_table_away(database):
     def downgrade(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
+            v0009_recorded_events.downgrade()
             v0008_built_in_tools.downgrade()
             v0007_vectors.downgrade()
             v0006_wide_columns.downgrade()
