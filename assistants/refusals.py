@@ -185,6 +185,16 @@ def wrong_key(key: str) -> ApiError:
     )
 
 
+def operator_key_needed() -> ApiError:
+    """The key is one of ours, and what is asked for concerns all projects."""
+    return ApiError(
+        "This needs an operator's key, because it concerns every project. Whoever runs this server makes one with "
+        "`lockstitch keys create --operator`.",
+        status=403,
+        code="operator_key_needed",
+    )
+
+
 def several_keys() -> ApiError:
     """The request has keys that differ, and nobody can tell which is meant."""
     return ApiError("You provided more than one API key. Send one, in one header.", code="invalid_api_key")

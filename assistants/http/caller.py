@@ -18,9 +18,11 @@ class Caller:
     key_id: str | None = None
     """``None`` where this server asks for no keys."""
     rate_limit: int | None = None
+    is_operator: bool = False
+    """Whether what concerns all projects is open too."""
 
 
-ANYBODY = Caller(DEFAULT_PROJECT)
+ANYBODY = Caller(DEFAULT_PROJECT, is_operator=True)
 """Who makes requests where there are no keys."""
 
 

@@ -14,6 +14,7 @@ from temporalio.api.common.v1 import Payload, Payloads
 
 from lockstitch.assistants import refusals
 from lockstitch.assistants.http.bodies import json_bytes
+from lockstitch.assistants.http.caller import caller_of
 from lockstitch.assistants.http.route_table import Operation
 from lockstitch.errors import PayloadError
 from lockstitch.starter.payload_reader import PayloadReader, is_reference
@@ -39,11 +40,13 @@ class _Codec:
 
     async def decode(self, request: Request) -> Response:
         """Decode payloads; with ``preserveStorageRefs=true``, what is stored elsewhere is not fetched."""
+        _check_operator(request)
         fetches = request.query_params.get("preserveStorageRefs", "").lower() != "true"
         return await self._answer(request, await _payloads(request), fetches)
 
     async def download(self, request: Request) -> Response:
         """Fetch payloads that are stored elsewhere, and decode them."""
+        _check_operator(request)
         payloads = await _payloads(request)
         if not all(is_reference(payload) for payload in payloads):
             raise refusals.wrong_value("payloads", "each has to be a reference to a stored payload")
@@ -84,3 +87,8 @@ async def _payloads(request: Request) -> Sequence[Payload]:
         return Parse(body, Payloads(), ignore_unknown_fields=True).payloads
     except (ParseError, UnicodeDecodeError, RecursionError):
         raise refusals.wrong_value("payloads", "it is no list of payloads as Temporal writes them") from None
+
+
+def _check_operator(request: Request) -> None:
+    if not caller_of(request).is_operator:
+        raise refusals.operator_key_needed()

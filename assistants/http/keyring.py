@@ -75,7 +75,7 @@ class Keyring:
         return self._remember(hashed, row, now)
 
     def _remember(self, hashed: str, row: Row, now: float) -> Caller:
-        caller = Caller(row["project_id"], row["id"], row["rate_limit"])
+        caller = Caller(row["project_id"], row["id"], row["rate_limit"], bool(row["operator"]))
         if len(self._known) >= MOST_CACHED:
             self._known.pop(next(iter(self._known)))
         self._known[hashed] = _Known(caller, now + CACHE_SECONDS)

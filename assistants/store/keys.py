@@ -24,7 +24,7 @@ _SHOWN = len(PREFIX) + 4
 
 _ANY = Prepared(select(keys.c.id).limit(1))
 _USABLE = Prepared(
-    select(keys.c.id, keys.c.project_id, keys.c.rate_limit, keys.c.last_used_at).where(
+    select(keys.c.id, keys.c.project_id, keys.c.rate_limit, keys.c.last_used_at, keys.c.operator).where(
         keys.c.secret_hash == bindparam("hash"), keys.c.revoked_at.is_(None)
     )
 )
@@ -42,7 +42,7 @@ class NewKey:
     name: str = ""
     rate_limit: int | None = None
     operator: bool = False
-    """Whether it opens the operator's page too."""
+    """Whether what concerns all projects is open to it too: the operator's page, the decoding of payloads."""
 
 
 def create(connection: Connection, new: NewKey, now: int) -> tuple[Row, str]:

@@ -9,8 +9,11 @@ import httpx2
 import pytest
 from google.protobuf.json_format import MessageToDict, Parse
 from temporalio.api.common.v1 import Payload, Payloads
+from temporalio.client import Client
 
 from lockstitch.assistants.http.keyring import Keyring
+from lockstitch.assistants.store import keys
+from lockstitch.assistants.store.keys import NewKey
 from lockstitch.starter.client import connect_temporal
 from lockstitch.starter.payload_folder import PayloadFolder
 from lockstitch.starter.payload_keys import PayloadKeys
@@ -31,13 +34,18 @@ def folder(tmp_path: Path) -> str:
 @pytest.fixture
 async def http(temporal, another_server, folder) -> AsyncIterator[httpx2.AsyncClient]:
     """A server that has the keys and the store of payloads."""
-    settings = PayloadSettings(keys=(KEY,), store=Path(folder).as_uri(), store_over=1024)
-    client = await connect_temporal(TemporalServer(temporal.service_client.config.target_host, payloads=settings))
+    client = await reading(temporal, folder)
     async with (
         another_server(client, codec_origins=[UI]) as server,
         httpx2.AsyncClient(base_url=server.url, trust_env=False) as opened,
     ):
         yield opened
+
+
+async def reading(temporal: Client, folder: str) -> Client:
+    """Return a client of the same server that has the keys and the store of payloads."""
+    settings = PayloadSettings(keys=(KEY,), store=Path(folder).as_uri(), store_over=1024)
+    return await connect_temporal(TemporalServer(temporal.service_client.config.target_host, payloads=settings))
 
 
 async def written(folder: str, *values: Any, key: str = KEY) -> dict[str, Any]:
@@ -147,3 +155,25 @@ async def test_a_key_is_asked_for_where_keys_are(temporal, another_server, folde
             assert (await http.post(path, json=await written(folder, SECRET))).status_code == 401
             preflight = {"origin": UI, "access-control-request-method": "POST"}
             assert (await http.options(path, headers=preflight)).status_code == 204
+
+
+@pytest.mark.parametrize(("operator", "status"), [(True, 200), (False, 403)])
+async def test_only_an_operators_key_reads_what_may_be_of_any_project(
+    operator, status, temporal, another_server, folder
+):
+    client = await reading(temporal, folder)
+    asking = another_server(client, keyring=lambda database: Keyring(database, always_asks=True))
+    async with asking as server, httpx2.AsyncClient(base_url=server.url, trust_env=False) as http:
+        _, key = await server.database.write(lambda connection: keys.create(connection, new_key(operator), 0))
+        headers = {"authorization": f"Bearer {key}"}
+        answer = await http.post("/codec/decode", json=await written(folder, SECRET), headers=headers)
+
+    assert answer.status_code == status
+    if operator:
+        assert read(answer) == [SECRET]
+    else:
+        assert answer.json()["error"]["code"] == "operator_key_needed"
+
+
+def new_key(operator: bool) -> NewKey:
+    return NewKey("default", operator=operator)
