@@ -39,7 +39,7 @@ Role = Literal["current", "ramping", "retired", "unused"]
 UNVERSIONED = "__unversioned__"
 """What Temporal calls the workers without a version."""
 
-WORKERS_AWAITED = timedelta(seconds=5)
+WORKERS_AWAITED = timedelta(seconds=15)
 """So long may workers that have just started take until Temporal knows their version and all their task queues."""
 
 SETTLED_AFTER = timedelta(seconds=10)
@@ -81,10 +81,14 @@ async def names(client: Client) -> Sequence[str]:
 
 
 class Deployment:
-    """One deployment. Its methods raise `DeploymentNotFound` where no versioned worker has polled under its name."""
+    """One deployment. Its methods raise `DeploymentNotFound` where no versioned worker has polled under its name.
 
-    def __init__(self, client: Client, name: str) -> None:
+    ``patience`` is how long a version that is to get runs may lack workers before it is refused.
+    """
+
+    def __init__(self, client: Client, name: str, *, patience: timedelta = WORKERS_AWAITED) -> None:
         self._client = client
+        self._patience = patience
         self.name = name
 
     def __repr__(self) -> str:
@@ -245,7 +249,7 @@ class Deployment:
 
     async def _check_queues(self, build_id: str, despite_missing_queues: bool) -> None:
         """Refuse a version that lacks a task queue of the current one: what is pinned to it would wait for ever."""
-        give_up_at = time.monotonic() + WORKERS_AWAITED.total_seconds()
+        give_up_at = time.monotonic() + self._patience.total_seconds()
         while True:
             try:
                 return await self._check_queues_now(build_id, despite_missing_queues)

@@ -132,8 +132,8 @@ class Drill:
         """Have ``runs`` under way on the old version, upgrade under them, and start ``later`` more on the new one."""
         first = await self._timed("beginning the runs", self._begin(runs, "old"))
         await self._timed("starting the new version", self.stack.start_new(release))
-        if await self.stack.command("deployments", "set-current", "new"):
-            self.tally.problems.append("the new version did not become the current one")
+        while await self.stack.command("deployments", "set-current", "new"):
+            await asyncio.sleep(1)  # not all task queues of a worker that has just started are known yet
         second = await self._begin(later, "new")
         killer = asyncio.create_task(self._kill_on())
         await asyncio.sleep(40)  # a while in which both versions die and come back, with all runs open

@@ -188,9 +188,11 @@ async def test_a_version_without_workers_for_a_task_queue_of_the_current_one_is_
     async with fleet.workers("1"), fleet.workers("2", worker_serves=("runs",)):
         await fleet.deployment.set_current("1")
 
+        impatient = Deployment(fleet.temporal, fleet.deployment.name, patience=timedelta(0))
+
         async def refused():
             try:
-                await fleet.deployment.set_current("2")
+                await impatient.set_current("2")
             except VersionRefused as error:
                 return str(error)
 
@@ -202,10 +204,11 @@ async def test_a_version_without_workers_for_a_task_queue_of_the_current_one_is_
 
 async def test_a_version_that_nobody_runs_is_refused(fleet):
     async with fleet.workers("1"):
+        impatient = Deployment(fleet.temporal, fleet.deployment.name, patience=timedelta(0))
         with pytest.raises(VersionRefused, match="'9' is none of the deployment"):
-            await fleet.deployment.set_current("9")
+            await impatient.set_current("9")
         with pytest.raises(VersionRefused, match="'9' is none of the deployment"):
-            await fleet.deployment.ramp("9", 10)
+            await impatient.ramp("9", 10)
 
 
 async def test_a_run_whose_version_has_no_workers_any_more_waits_and_goes_on_on_another_when_it_is_moved(
