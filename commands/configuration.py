@@ -129,7 +129,7 @@ async def _look_at_database(config: Config) -> AsyncIterator[Finding]:
     try:
         if not config.database_auto_upgrade:
             await database.read(migrations.check)
-        elif await database.read(migrations.revision) not in (None, migrations.NEWEST):
+        elif (await database.read(migrations.revision) or migrations.NEWEST) < migrations.NEWEST:
             yield Finding(
                 "note", "LOCKSTITCH_DATABASE_URL", "its tables are older; the first process that starts upgrades them."
             )

@@ -58,6 +58,6 @@ async def _upgraded() -> tuple[str | None, str]:
             from lockstitch.assistants.search.semantics import open_vector_index
 
             await open_vector_index(database, upgrades=True)
-        return before, migrations.NEWEST
+        return before, await database.read(migrations.revision) or ""
     finally:
         await database.aclose()

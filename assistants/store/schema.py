@@ -52,6 +52,9 @@ def _foreign(length: int) -> String:
 
 ACTIVE_RUN = text("status IN ('queued', 'in_progress', 'requires_action', 'cancelling')")
 
+# One row: the oldest version of the tables whose processes work on these. A migration that only adds leaves it alone.
+compatibility = Table("compatibility", metadata, Column("oldest_version", String(32), primary_key=True))
+
 projects = Table(
     "projects",
     metadata,

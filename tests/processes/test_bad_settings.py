@@ -17,6 +17,7 @@ from temporalio.client import Client
 from lockstitch.assistants.store.database import Database
 
 PROCESSES = ("worker", "serve")
+SET_OLDEST = sqlalchemy.text("UPDATE compatibility SET oldest_version = :version")
 SET_VERSION = sqlalchemy.text("UPDATE alembic_version SET version_num = :version")
 
 
@@ -108,6 +109,7 @@ async def test_a_database_that_is_behind_the_code_or_before_it(process, version,
     if version is not None:
         async with Database(sound["LOCKSTITCH_DATABASE_URL"]) as database:
             await database.write(lambda connection: connection.execute(SET_VERSION, {"version": version}))
+            await database.write(lambda connection: connection.execute(SET_OLDEST, {"version": version}))
     said = await refused(process, **sound, LOCKSTITCH_DATABASE_AUTO_UPGRADE=auto_upgrade)
 
     assert hint in said

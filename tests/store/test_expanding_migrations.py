@@ -29,6 +29,8 @@ FIRST = "0008"
 TAKEN_AWAY: Mapping[str, str] = {}
 """Revisions that do not only add, and why they may: they belong to a major version."""
 
+OLDEST = sa.text("SELECT oldest_version FROM compatibility")
+
 SPECIAL = ("alembic_version", "vector_store_words", "vector_store_vectors", "sqlite_")
 """Tables of kinds that SQLAlchemy does not know; no migration after the first ones touches them."""
 
@@ -172,6 +174,10 @@ async def test_every_migration_only_adds_and_old_processes_go_on_on_its_tables(a
         await at_first.write(fill(known, f"b{number}", 2 * number + 1))
         assert await at_first.read(count(known)) == {name: rows[name] + 1 for name in rows}
     assert await at_first.read(migrations.revision) == migrations.NEWEST
+    oldest = await at_first.read(
+        lambda connection: connection.scalar(sa.text("SELECT oldest_version FROM compatibility"))
+    )
+    assert oldest == max(TAKEN_AWAY, default=FIRST)  # what processes ask that start on newer tables
 
 
 BREAKS = {

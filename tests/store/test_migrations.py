@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 
 import pytest
@@ -11,7 +12,7 @@ from alembic.migration import MigrationContext
 from alembic.operations import Operations
 from sqlalchemy import Connection, inspect, text
 
-from lockstitch.assistants.store import migrations
+from lockstitch.assistants.store import migrations, threads
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.migrations.versions import (
     v0001_first_tables,
@@ -24,6 +25,7 @@ from lockstitch.assistants.store.migrations.versions import (
     v0008_built_in_tools,
     v0009_recorded_events,
     v0010_operator_keys,
+    v0011_compatibility,
 )
 from lockstitch.assistants.store.schema import metadata
 from lockstitch.errors import StoreUnavailable
@@ -94,6 +96,7 @@ async def test_upgrading_twice_changes_nothing(database):
 async def test_downgrading_takes_every_table_away(database):
     def downgrade(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
+            v0011_compatibility.downgrade()
             v0010_operator_keys.downgrade()
             v0009_recorded_events.downgrade()
             v0008_built_in_tools.downgrade()
@@ -110,11 +113,30 @@ async def test_downgrading_takes_every_table_away(database):
     assert await database.read(lambda connection: inspect(connection).get_table_names()) == ["alembic_version"]
 
 
-async def test_a_database_of_a_newer_release_is_refused_and_left_as_it_is(database):
-    await database.write(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num='9999'")))
+def upgraded_by_a_newer_release(oldest_version: str) -> Callable[[Connection], None]:
+    def upgrade(connection: Connection) -> None:
+        connection.execute(text("UPDATE alembic_version SET version_num='9999'"))
+        connection.execute(text("UPDATE compatibility SET oldest_version=:oldest"), {"oldest": oldest_version})
+
+    return upgrade
+
+
+@pytest.mark.parametrize("upgrades", [True, False])
+async def test_a_database_to_which_a_newer_release_only_added_is_used_and_left_as_it_is(database, upgrades):
+    await database.write(upgraded_by_a_newer_release(migrations.NEWEST))
+
+    async with Database(database.url, upgrades=upgrades) as opened:
+        await opened.write(lambda connection: threads.create(connection, {}, 0))
+
+    assert await database.read(revision) == ["9999"]
+
+
+@pytest.mark.parametrize("upgrades", [True, False])
+async def test_a_database_from_which_a_newer_release_took_something_is_refused_and_left_as_it_is(database, upgrades):
+    await database.write(upgraded_by_a_newer_release("9998"))
 
     with pytest.raises(StoreUnavailable, match="newer") as refused:
-        async with Database(database.url):
+        async with Database(database.url, upgrades=upgrades):
             pass
     assert "\n" not in str(refused.value)
     assert await database.read(revision) == ["9999"]

@@ -3,11 +3,12 @@
 import threading
 from pathlib import Path
 
-from sqlalchemy import Connection, inspect, text
+from sqlalchemy import Connection, inspect, select, text
 
+from lockstitch.assistants.store import schema
 from lockstitch.errors import StoreUnavailable
 
-NEWEST = "0010"
+NEWEST = "0011"
 
 _UPGRADE_LOCK = 7_202_608_26
 """The number of PostgreSQL's advisory lock that whoever upgrades holds, so that others wait; any number does."""
@@ -18,13 +19,13 @@ _one_at_a_time = threading.Lock()  # Alembic keeps what it works on in a global 
 def upgrade(connection: Connection) -> None:
     """Apply the migrations that are missing, as part of the connection's transaction.
 
-    Processes that begin at the same time take turns. Raises `StoreUnavailable` for a database that a newer release
-    has upgraded.
+    Processes that begin at the same time take turns. Tables of a newer release that only added to ours are left as they
+    are. Raises `StoreUnavailable` for others.
     """
-    if _is_newest(connection):
+    if _fits(connection):
         return
     _wait_for_turn(connection)
-    if _is_newest(connection):
+    if _fits(connection):
         return
     from alembic import command
     from alembic.config import Config
@@ -37,8 +38,8 @@ def upgrade(connection: Connection) -> None:
 
 
 def check(connection: Connection) -> None:
-    """Raise `StoreUnavailable` unless the tables have the form that this release needs."""
-    if not _is_newest(connection):
+    """Raise `StoreUnavailable` unless the tables have the form that this release needs, or more."""
+    if not _fits(connection):
         raise _unfit(connection, f"{_described(revision(connection))}, and this release needs version {NEWEST}; run "
                                  "`lockstitch db upgrade`.")  # fmt: skip
 
@@ -51,12 +52,21 @@ def revision(connection: Connection) -> str | None:
     return found
 
 
-def _is_newest(connection: Connection) -> bool:
+def _fits(connection: Connection) -> bool:
+    """Tell whether this release works on the tables; raises `StoreUnavailable` where it never will."""
     found = revision(connection)
-    if found is not None and found > NEWEST:
-        problem = f"a newer release has upgraded it to version {found}, and this one knows {NEWEST}."
+    if found is None or found < NEWEST:
+        return False
+    if found > NEWEST and not _is_known_to_fit(connection):
+        problem = f"a newer release has upgraded it to version {found}, which this one, with {NEWEST}, cannot work on."
         raise _unfit(connection, problem)
-    return found == NEWEST
+    return True
+
+
+def _is_known_to_fit(connection: Connection) -> bool:
+    """Tell whether newer tables say of themselves that processes as old as this one work on them."""
+    oldest = connection.scalar(select(schema.compatibility.c.oldest_version))
+    return oldest is not None and oldest <= NEWEST
 
 
 def _described(found: str | None) -> str:
