@@ -21,9 +21,10 @@ FIRES: dict[str, str] = {
 """Every alert that has to fire, and why. Any other that fires is a failure of the drill."""
 
 MAY_FIRE: dict[str, str] = {
-    "LockstitchQueueWait": "perhaps: a new worker may take up all that waited before Prometheus first sees it",
+    "LockstitchQueueWait": "perhaps: where Prometheus sees the new worker early",
 }
-"""Those of which the drill cannot say, because a counter that begins with a number has not grown."""
+"""Those of which the drill cannot say: a new worker may take up everything that waited before its first scrape, and a
+counter that begins with a number has not grown."""
 
 MAY_STAY = frozenset({"LockstitchBudgetBurn", "LockstitchBudgetSpent", "LockstitchModelWithoutPrice"})
 """Those that may still fire at its end: what was spent is spent. The others have to resolve."""

@@ -2,7 +2,7 @@
 
 The stack runs as `lockstitch dev` starts it; a Prometheus scrapes it every second and evaluates the chart's rules.
 Time runs faster for the rules: `shortened.py` divides their durations by twenty, so that alerts which wait minutes in
-production fire and resolve within the drill, which takes about four minutes. The exit code is 1 unless exactly the
+production fire and resolve within the drill, which takes about five minutes. The exit code is 1 unless exactly the
 expected alerts fired, those that have to resolve did, every expression of the rules and dashboards evaluates, and every
 panel has data. ``--pictures FOLDER`` draws the dashboards from what Prometheus then knows.
 """
@@ -186,7 +186,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="See whether the alerts fire that should, and no others.")
     parser.add_argument("--pictures", type=Path, help="draw the dashboards into this folder")
     options: Any = parser.parse_args()
-    console = Console(width=140)
+    console = Console(width=150)
     with tempfile.TemporaryDirectory(prefix="lockstitch-drill-") as folder:
         findings = asyncio.run(carry_out(Path(folder), options.pictures, console))
     show(findings, console)
