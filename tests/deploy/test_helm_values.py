@@ -231,32 +231,12 @@ NOT_IN_THE_CHART = {
     "LOCKSTITCH_SERVER_API_KEY",  # of the starter, in the services that use it
     "LOCKSTITCH_SERVER_URL",  # of the starter
 }
-COMING = {
-    "LOCKSTITCH_BUILD_ID",
-    "LOCKSTITCH_CODEC_ORIGINS",
-    "LOCKSTITCH_DELIVERIES_KEPT_DAYS",
-    "LOCKSTITCH_DEPLOYMENT_NAME",
-    "LOCKSTITCH_PAYLOAD_KEYS",
-    "LOCKSTITCH_PAYLOAD_STORE",
-    "LOCKSTITCH_PAYLOAD_STORE_OVER_KIB",
-    "LOCKSTITCH_TEMPORAL_API_KEY",
-    "LOCKSTITCH_TEMPORAL_TLS",
-    "LOCKSTITCH_TEMPORAL_TLS_CA",
-    "LOCKSTITCH_TEMPORAL_TLS_CERT",
-    "LOCKSTITCH_TEMPORAL_TLS_KEY",
-    "LOCKSTITCH_TEMPORAL_TLS_SERVER_NAME",
-    "LOCKSTITCH_TEMPORAL_UI_URL",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "OTEL_EXPORTER_OTLP_HEADERS",
-    "OTEL_SERVICE_NAME",
-    "OTEL_TRACES_SAMPLER_ARG",
-}
 
 
 def test_the_chart_can_set_every_setting_and_no_others() -> None:
     known = {setting.metadata["variable"] for setting in fields(Config)}
 
-    assert (known | COMING) - NOT_IN_THE_CHART == SETTINGS
+    assert known - NOT_IN_THE_CHART == SETTINGS
 
 
 @pytest.mark.parametrize("values_file", VALUES_FILES)
