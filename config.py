@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Any, Literal
 
 from lockstitch.errors import SettingsInvalid
-from lockstitch.model_prices import ModelPrices
-from lockstitch.tenant_classes import TenantClasses
+from lockstitch.metrics.model_prices import ModelPrices
+from lockstitch.metrics.tenant_classes import TenantClasses
 from lockstitch.tracing import TraceSettings
 
 ModelChoice = Literal["auto", "openai", "offline", "local"]

@@ -16,13 +16,13 @@ import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from temporalio.runtime import Runtime
 
-from lockstitch import fleet_gauges, sdk_metrics
-from lockstitch.metric_buckets import CALL_SECONDS, COARSE_SECONDS, FAST_SECONDS, TOKEN_SECONDS
-from lockstitch.model_meter import ModelMeter
-from lockstitch.request_meter import RequestMeter
-from lockstitch.tenant_classes import TenantClasses
+from lockstitch.metrics import fleet_gauges, sdk_metrics
+from lockstitch.metrics.buckets import CALL_SECONDS, COARSE_SECONDS, FAST_SECONDS, TOKEN_SECONDS
+from lockstitch.metrics.model_meter import ModelMeter
+from lockstitch.metrics.request_meter import RequestMeter
+from lockstitch.metrics.tenant_classes import TenantClasses
+from lockstitch.metrics.vanishing_gauges import VanishingGauges
 from lockstitch.tracing import with_trace_id
-from lockstitch.vanishing_gauges import VanishingGauges
 
 log: structlog.typing.FilteringBoundLogger = structlog.get_logger("lockstitch")
 

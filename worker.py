@@ -38,7 +38,8 @@ from lockstitch.assistants.search.semantics import Semantics, open_semantics
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
 from lockstitch.errors import LockstitchError
-from lockstitch.model_prices import ModelPrices
+from lockstitch.metrics.model_prices import ModelPrices
+from lockstitch.metrics.tenant_classes import TenantClasses
 from lockstitch.namespace_setup import ensure_namespace
 from lockstitch.probes import listen, probe_app, serving
 from lockstitch.sandbox.port import Sandbox
@@ -48,7 +49,6 @@ from lockstitch.starter.code_queue import code_queue
 from lockstitch.starter.decision_links import DecisionLinks
 from lockstitch.starter.ingestion import ingestion_queue
 from lockstitch.temporal_choice import chosen_temporal
-from lockstitch.tenant_classes import TenantClasses
 from lockstitch.tools import ToolRegistry
 from lockstitch.worker_group import becoming_first_version, running, version_options
 from lockstitch.workflows.registered import VERSIONED_WORKFLOWS, WORKFLOWS

@@ -13,14 +13,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Self, get_args
 
-from lockstitch import fleet_gauges, telemetry
+from lockstitch import telemetry
 from lockstitch.assistants.store import commands, vector_store_files
 from lockstitch.assistants.store.database import Database
+from lockstitch.metrics import fleet_gauges
+from lockstitch.metrics.vanishing_gauges import GaugeName
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import OPEN_STATUSES
 from lockstitch.starter.escalations import Escalation, Reason
 from lockstitch.starter.fleet import QUEUES, QueueState
-from lockstitch.vanishing_gauges import GaugeName
 
 COUNT_SECONDS = 5.0
 """How often open runs are counted."""

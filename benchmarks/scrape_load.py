@@ -25,11 +25,11 @@ from lockstitch.assistants.store import assistants
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
 from lockstitch.dev import SERVER_SETTINGS, temporal_binary
-from lockstitch.model_prices import ModelPrices
+from lockstitch.metrics.model_prices import ModelPrices
+from lockstitch.metrics.tenant_classes import TenantClasses
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import SEARCH_ATTRIBUTES, NewMessage, RunPolicy, RunStatus, ThreadRunRequest
 from lockstitch.starter.payloads import data_converter
-from lockstitch.tenant_classes import TenantClasses
 from lockstitch.tools import Tool, ToolContext, ToolRegistry, tool
 from lockstitch.worker import build_workers
 from lockstitch.workflows import run_metrics

@@ -25,13 +25,13 @@ from lockstitch.assistants.model.script import ScriptedModel
 from lockstitch.assistants.store import assistants
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
-from lockstitch.model_prices import ModelPrices
+from lockstitch.metrics.model_prices import ModelPrices
+from lockstitch.metrics.sdk_metrics import TemporalMetrics
+from lockstitch.metrics.tenant_classes import TenantClasses
 from lockstitch.probes import listen, probe_app, serving
-from lockstitch.sdk_metrics import TemporalMetrics
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
 from lockstitch.starter.temporal_server import TemporalServer
-from lockstitch.tenant_classes import TenantClasses
 from lockstitch.tests.programs import program
 from lockstitch.tools import ToolRegistry, tool
 from lockstitch.worker import build_workers

@@ -14,11 +14,12 @@ from temporalio.common import RetryPolicy
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
-from lockstitch import sdk_metrics, telemetry
+from lockstitch import telemetry
 from lockstitch.assistants.model.script import ScriptedModel
 from lockstitch.assistants.store import assistants
 from lockstitch.assistants.store.database import Database
 from lockstitch.config import Config
+from lockstitch.metrics import sdk_metrics
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import NewMessage, RunPolicy, ThreadRunRequest
 from lockstitch.tests.dashboards.expressions import (

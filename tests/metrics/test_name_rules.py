@@ -2,9 +2,9 @@
 
 import pytest
 
-from lockstitch.metric_labels import LONGEST, OTHER, BoundedLabel
-from lockstitch.model_prices import ModelPrices
-from lockstitch.tenant_classes import TenantClasses
+from lockstitch.metrics.labels import LONGEST, OTHER, BoundedLabel
+from lockstitch.metrics.model_prices import ModelPrices
+from lockstitch.metrics.tenant_classes import TenantClasses
 
 
 @pytest.mark.parametrize(

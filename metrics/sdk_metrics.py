@@ -23,8 +23,8 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 
-from lockstitch.metric_buckets import bounds_of
-from lockstitch.tenant_classes import TenantClasses
+from lockstitch.metrics.buckets import bounds_of
+from lockstitch.metrics.tenant_classes import TenantClasses
 
 BUFFERED_UPDATES = 100_000
 """How many updates the SDK holds until they are taken; a run with two tool calls makes about 85."""

@@ -17,12 +17,12 @@ from lockstitch.assistants.http.services import Services
 from lockstitch.assistants.model.script import ScriptedModel
 from lockstitch.assistants.model.turn import Message, ModelTurn
 from lockstitch.assistants.store.event_feed import EventFeed
-from lockstitch.metric_labels import OTHER
-from lockstitch.model_meter import MOST_MODELS
-from lockstitch.model_prices import ModelPrices
-from lockstitch.sdk_metrics import TemporalMetrics
+from lockstitch.metrics.labels import OTHER
+from lockstitch.metrics.model_meter import MOST_MODELS
+from lockstitch.metrics.model_prices import ModelPrices
+from lockstitch.metrics.sdk_metrics import TemporalMetrics
+from lockstitch.metrics.tenant_classes import TenantClasses
 from lockstitch.starter.contract import RunPolicy
-from lockstitch.tenant_classes import TenantClasses
 from lockstitch.workflows import run_metrics
 
 MANY = 10_000

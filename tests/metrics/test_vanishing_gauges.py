@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from lockstitch.vanishing_gauges import GaugeName, VanishingGauges
+from lockstitch.metrics.vanishing_gauges import GaugeName, VanishingGauges
 
 LEVEL = GaugeName("level", "How high.")
 DOORS = GaugeName("doors", "How many.", ("state", "floor"))

@@ -1,6 +1,6 @@
 """The gauges of what concerns the whole fleet, and not one process: every process reads and shows the same."""
 
-from lockstitch.vanishing_gauges import GaugeName
+from lockstitch.metrics.vanishing_gauges import GaugeName
 
 OPEN_RUNS = GaugeName(
     "lockstitch_open_runs",

@@ -2,9 +2,9 @@
 
 from prometheus_client import CollectorRegistry, Counter
 
-from lockstitch.metric_labels import BoundedLabel
-from lockstitch.model_prices import ModelPrices
-from lockstitch.vanishing_gauges import GaugeName, VanishingGauges
+from lockstitch.metrics.labels import BoundedLabel
+from lockstitch.metrics.model_prices import ModelPrices
+from lockstitch.metrics.vanishing_gauges import GaugeName, VanishingGauges
 
 MOST_MODELS = 50
 """So many models are told apart, beside those that have a price of their own: any client may name another."""

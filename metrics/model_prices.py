@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lockstitch.name_rules import NameRules
+from lockstitch.metrics.name_rules import NameRules
 
 _MILLION = 1_000_000
 

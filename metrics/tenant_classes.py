@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from lockstitch.name_rules import NameRules
+from lockstitch.metrics.name_rules import NameRules
 
 DEFAULT_CLASS = "default"
 """The class of every tenant that no rule names."""

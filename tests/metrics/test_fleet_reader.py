@@ -11,9 +11,10 @@ import pytest
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
-from lockstitch import fleet_gauges, telemetry
+from lockstitch import telemetry
 from lockstitch.assistants.fleet_reader import FleetReader
 from lockstitch.assistants.store import commands
+from lockstitch.metrics import fleet_gauges
 from lockstitch.starter.contract import RunPolicy
 from lockstitch.starter.escalations import Decision
 from lockstitch.tools import tool
