@@ -88,7 +88,8 @@ async def _replay(
                 yield sampled
 
     shown = Console(stderr=True)
-    with Progress(SpinnerColumn(), TextColumn("{task.description}"), console=shown, transient=True) as progress:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=shown, transient=True, disable=not shown.is_terminal) as progress:
         task = progress.add_task("Looking for histories ...", total=None)
         async for result in replay(kept(), converter):
             results.append(result)
