@@ -1,5 +1,6 @@
 """Replay workflow histories against the workflows of this release, to see before an upgrade what it would break."""
 
+import dataclasses
 import json
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -12,7 +13,7 @@ from urllib.parse import quote
 from google.protobuf.json_format import ParseError
 from temporalio import workflow
 from temporalio.client import Client, WorkflowHistory
-from temporalio.converter import DataConverter
+from temporalio.converter import DataConverter, DefaultFailureConverter
 from temporalio.runtime import Runtime, TelemetryConfig
 from temporalio.service import RPCError, RPCStatusCode
 from temporalio.worker import Replayer, UnsandboxedWorkflowRunner
@@ -154,6 +155,8 @@ def save(history: WorkflowHistory, folder: Path) -> Path:
 
 async def replay(histories: AsyncIterator[Sampled], converter: DataConverter) -> AsyncGenerator[Replayed, None]:
     """Yield what became of each history, in order; ``converter`` is that of the connection they come from."""
+    # What is found goes to whoever asked, not to the server, so it stays readable.
+    converter = dataclasses.replace(converter, failure_converter_class=DefaultFailureConverter)
     replayer = Replayer(
         workflows=list(WORKFLOWS),
         workflow_runner=UnsandboxedWorkflowRunner(),

@@ -14,10 +14,13 @@ from rich.table import Table
 from temporalio.converter import DataConverter
 from temporalio.service import RPCError, RPCStatusCode
 
-from lockstitch.commands.invocation import AsJson, carry_out, console, with_starter
+from lockstitch.commands.invocation import AsJson, carry_out, console, settings, with_starter
 from lockstitch.run_view import print_json
 from lockstitch.starter.client import Starter
-from lockstitch.starter.payloads import data_converter
+from lockstitch.starter.payload_keys import PayloadKeys
+from lockstitch.starter.payload_store import payload_store_at
+from lockstitch.starter.payloads import data_converter_with
+from lockstitch.temporal_choice import chosen_temporal
 
 if TYPE_CHECKING:  # loaded where it is needed: with the workflows come the activities, and what those need
     from lockstitch.history_replay import Replayed, Sample, Sampled
@@ -47,7 +50,7 @@ def replay_histories(
     from lockstitch.history_replay import Sample, from_folder, problems
 
     if from_ is not None:
-        results = carry_out(_replay(from_folder(from_), data_converter, save_to))
+        results = carry_out(_replay(from_folder(from_), _converter(), save_to))
     else:
         sample = Sample(status, query, limit, without_pinned)
         results = with_starter(lambda starter: _from_server(starter, sample, save_to))
@@ -58,6 +61,13 @@ def replay_histories(
         _show(results)
     if problems(results):
         raise typer.Exit(1)
+
+
+def _converter() -> DataConverter:
+    """Return what reads payloads with the keys and the store of the settings, without a server."""
+    payloads = chosen_temporal(settings()).payloads
+    keys, store = PayloadKeys.parse(payloads.keys), payload_store_at(payloads.store)
+    return data_converter_with(keys, store, payloads.store_over)
 
 
 async def _from_server(starter: Starter, sample: "Sample", save_to: Path | None) -> "list[Replayed]":

@@ -17,12 +17,15 @@ from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryRequest,
 )
 from temporalio.client import Client, WorkflowExecutionStatus
+from temporalio.converter import DataConverter
 
 from lockstitch.errors import OpenRunUnreadable, PayloadKeyMissing, PayloadUnreadable
+from lockstitch.history_replay import Sample, from_folder, from_server, replay, save
 from lockstitch.namespace_setup import ensure_namespace
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.escalations import Decision, Escalation
-from lockstitch.starter.payloads import PayloadSettings
+from lockstitch.starter.payload_keys import PayloadKeys
+from lockstitch.starter.payloads import PayloadSettings, data_converter_with
 from lockstitch.starter.temporal_server import TemporalServer
 from lockstitch.tools import ToolContext, tool
 
@@ -156,6 +159,25 @@ async def test_a_run_whose_key_is_missing_waits_for_it(engine, connect, eventual
         assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
     async with engine([], client=await connect(K2, K1), task_queue=lockstitch.task_queue) as lockstitch:
         assert (await lockstitch.starter.result(run_id)).status == "completed"
+
+
+async def test_histories_are_kept_encrypted_and_replay_with_their_keys_only(engine, connect, tmp_path):
+    client = await connect(K1)
+    async with engine([], client=client) as lockstitch:
+        run_id = (await lockstitch.starter.run(await lockstitch.request("A secret wish."))).run_id
+    [written] = [
+        save(sampled.history, tmp_path)
+        async for sampled in from_server(client, Sample(query=f"WorkflowId = '{run_id}'"))
+    ]
+
+    def converted(*keys: str) -> DataConverter:
+        return data_converter_with(PayloadKeys.parse(keys), None, 0)
+
+    [fine] = [it async for it in replay(from_folder(tmp_path), converted(K2, K1))]
+    [broken] = [it async for it in replay(from_folder(tmp_path), converted(K2))]
+    assert "secret" not in written.read_text()
+    assert (fine.workflow_id, fine.problem) == (run_id, None)
+    assert "encrypted with the key 'k1'" in broken.problem
 
 
 # --- who has other keys
