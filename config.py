@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import timedelta
+from importlib.metadata import version
 from typing import Any, Literal
 
 from lockstitch.errors import SettingsInvalid
@@ -405,6 +406,11 @@ class Config:
     def traces(self) -> TraceSettings:
         """Where traces go."""
         return TraceSettings(self.otel_endpoint, self.otel_headers, self.otel_service_name, self.otel_sampler_arg)
+
+    @property
+    def build(self) -> str:
+        """What this build is called: its id, or the release."""
+        return self.build_id or f"lockstitch-{version('lockstitch')}"
 
     @property
     def uses_offline_model(self) -> bool:

@@ -113,7 +113,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
             options["code"] = await stack.enter_async_context(_code_sessions(config, database, sandbox))
         await stack.enter_async_context(running(build_workers(client, config, database, model, tools, **options)))
         if config.deployment_name and "runs" in config.worker_serves:
-            await stack.enter_async_context(becoming_first_version(client, config.deployment_name, build_id_of(config)))
+            await stack.enter_async_context(becoming_first_version(client, config.deployment_name, config.build))
         started.set()
         telemetry.log.info(
             "worker_started",
@@ -122,14 +122,14 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
             model=None if model is None else model.name,
             embedder=config.embedder,
             tools=list(tools),
-            build_id=build_id_of(config),
+            build_id=config.build,
         )
         await stop.wait()
         telemetry.log.info("worker_stopping", grace_seconds=config.shutdown_grace.total_seconds())
 
 
 def _set_up_metrics(config: Config) -> Runtime:
-    telemetry.tell_build(version("lockstitch"), build_id_of(config), "worker")
+    telemetry.tell_build(version("lockstitch"), config.build, "worker")
     telemetry.MODELS.set_up(ModelPrices(config.model_prices), config.budget_dollars_per_day)
     return telemetry.buffering_runtime(TenantClasses(config.tenant_classes))
 
@@ -139,11 +139,6 @@ async def _check_working(started: asyncio.Event, stop: asyncio.Event) -> None:
         raise LockstitchError("it is stopping")
     if not started.is_set():
         raise LockstitchError("it is starting")
-
-
-def build_id_of(config: Config) -> str:
-    """Return the version of a worker with these settings."""
-    return config.build_id or f"lockstitch-{version('lockstitch')}"
 
 
 WORKFLOW_RUNNER = UnsandboxedWorkflowRunner()
@@ -277,7 +272,7 @@ def build_worker(
         sticky_queue_schedule_to_start_timeout=STICKY_TIMEOUT,
         max_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
         default_heartbeat_throttle_interval=HEARTBEAT_THROTTLE,
-        **version_options(config.deployment_name if versioned else "", build_id_of(config)),
+        **version_options(config.deployment_name if versioned else "", config.build),
     )
 
 

@@ -216,7 +216,7 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
     listener = listen(config.host, config.port, purpose="the HTTP server", option="LOCKSTITCH_PORT")
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
-        telemetry.tell_build(version("lockstitch"), config.build_id, "server")
+        telemetry.tell_build(version("lockstitch"), config.build, "server")
         stack.enter_context(tracing.exporting(config.traces, "server"))
         services = await stack.enter_async_context(open_services(config, telemetry.buffering_runtime()))
         keyring = await _keyring(config, services.database)
