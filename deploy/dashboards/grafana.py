@@ -171,10 +171,47 @@ def _panel(panel: Panel) -> Json:
         "fieldConfig": {"defaults": _defaults(panel), "overrides": []},
         "options": _OPTIONS[panel.kind],
     }
+    if panel.kind == "timeseries":
+        made["fieldConfig"]["overrides"] = list(_meant_colours(panel))
     if panel.kind == "table":
         made["fieldConfig"]["overrides"] = [_column_unit(query) for query in panel.queries]
         made["transformations"] = _one_table(panel)
     return made
+
+
+# What ended well is green wherever it is drawn, and what waits for somebody is orange.
+_STATUS_COLOURS = {
+    "queued": "#8ab8ff",
+    "in_progress": "#3274d9",
+    "requires_action": "#ff9830",
+    "cancelling": "#c4c9d1",
+    "completed": "#56a64b",
+    "incomplete": "#e0b400",
+    "failed": "#e02f44",
+    "expired": "#a352cc",
+    "cancelled": "#8e96a3",
+}
+_OUTCOME_COLOURS = {
+    "done": "#56a64b",
+    "succeeded": "#56a64b",
+    "delivered": "#56a64b",
+    "ingested": "#56a64b",
+    "retried": "#e0b400",
+    "failed": "#e02f44",
+    "broken": "#a352cc",
+    "gave_up": "#8f3bb8",
+    "refused": "#ff9830",
+    "outcome_unknown": "#ff780a",
+}
+_COLOURS_BY_LEGEND = {"{{status}}": _STATUS_COLOURS, "{{outcome}}": _OUTCOME_COLOURS}
+
+
+def _meant_colours(panel: Panel) -> Iterator[Json]:
+    """Yield the colours of series whose names are a status or an outcome."""
+    for legend in dict.fromkeys(query.legend for query in panel.queries):
+        for name, colour in _COLOURS_BY_LEGEND.get(legend, {}).items():
+            fixed = {"id": "color", "value": {"mode": "fixed", "fixedColor": colour}}
+            yield {"matcher": {"id": "byName", "options": name}, "properties": [fixed]}
 
 
 def _target(panel: Panel, position: int, query: Query) -> Json:

@@ -63,7 +63,7 @@ _ANSWERS = Row(
             "By status",
             "Requests per second. 401: keys; 404 and 400: clients; 429: limits of a key; 503: the store or Temporal "
             "is out of reach, or there are too many streams.",
-            [(f"sum by (status) (rate({_REQUESTS}[$__rate_interval]))", "{{status}}")],
+            [(f"sum by (status) (rate({_REQUESTS}[$__rate_interval]))", "HTTP {{status}}")],
             "reqps",
             stacked=True,
         ),
@@ -98,7 +98,7 @@ _ANSWERS = Row(
                 (
                     'sum by (status) (rate(lockstitch_http_requests_total{<api>, status=~"401|403|429|503"}'
                     "[$__rate_interval]))",
-                    "{{status}}",
+                    "HTTP {{status}}",
                 )
             ],
             "reqps",

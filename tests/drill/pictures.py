@@ -7,6 +7,7 @@ another; the numbers are the same.
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -213,15 +214,15 @@ def _draw_lines(canvas: _Canvas, panel: dict[str, Any], data: _Data) -> None:
         canvas.say_nothing()
         return
     defaults = panel["fieldConfig"]["defaults"]
+    colours = _colours_of(panel, [name for name, _ in named])
     rows = math.ceil(min(len(named), _LEGEND_ENTRIES) / 2)
     axes = canvas.axes(left=0.48, bottom=0.32 + rows * 0.135)
     if defaults["custom"]["stacking"]["mode"] == "normal":
         moments = canvas.page.moments
         rows = [[dict(points).get(moment, 0.0) for moment in moments] for _, points in named]
-        colours = [colour for colour, _ in zip(_colours(), named, strict=False)]
         axes.stackplot(moments, rows, labels=[name for name, _ in named], colors=colours, alpha=0.75, linewidth=0)
     else:
-        for colour, (name, points) in zip(_colours(), named, strict=False):
+        for colour, (name, points) in zip(colours, named, strict=True):
             values = [dict(points).get(moment, math.nan) for moment in canvas.page.moments]
             axes.plot(canvas.page.moments, values, color=colour, linewidth=1.1, label=name)
             axes.fill_between(canvas.page.moments, values, color=colour, alpha=0.07, linewidth=0)
@@ -348,9 +349,14 @@ _DRAWERS: dict[str, Callable[[_Canvas, dict[str, Any], _Data], None]] = {
 }
 
 
-def _colours() -> Iterator[str]:
-    while True:
-        yield from _COLOURS
+def _colours_of(panel: dict[str, Any], names: Sequence[str]) -> list[str]:
+    """Return the colours of the series with these names: what the panel says, else one after the other."""
+    others = cycle(_COLOURS)
+    fixed = {
+        override["matcher"]["options"]: override["properties"][0]["value"]["fixedColor"]
+        for override in panel["fieldConfig"]["overrides"]
+    }
+    return [fixed.get(name) or next(others) for name in names]
 
 
 def _numbers(series: Series) -> list[tuple[float, float]]:
