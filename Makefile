@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 FUZZER := .venv-fuzz
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test check format bench chaos upgrade-drill clients fuzz local-model histories dashboards dashboards-check drill images-check pictures settings lock clean
+.PHONY: help demo dev test test-long check format bench chaos upgrade-drill clients fuzz local-model histories dashboards dashboards-check drill images-check pictures settings lock clean
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -19,6 +19,9 @@ dev: $(VENV)/.ready ## Start Temporal, a worker and the HTTP server; Ctrl-C ends
 # Most tests wait for other processes, so six of them share two cores well.
 test: $(VENV)/.ready $(VENV)/.programs ## Run the tests
 	$(BIN)/pytest -n 6 --dist worksteal
+
+test-long: $(VENV)/.ready $(VENV)/.programs ## Run the tests that start many processes: purges, traces, upgrades, payloads
+	$(BIN)/pytest -n 4 --dist worksteal -m long
 
 check: $(VENV)/.ready ## Lint, type-check and check who imports whom
 	$(BIN)/ruff check .

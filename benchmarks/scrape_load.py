@@ -30,6 +30,7 @@ from lockstitch.metrics.tenant_classes import TenantClasses
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import SEARCH_ATTRIBUTES, NewMessage, RunPolicy, RunStatus, ThreadRunRequest
 from lockstitch.starter.payloads import data_converter
+from lockstitch.starter.temporal_server import TemporalServer
 from lockstitch.tools import Tool, ToolContext, ToolRegistry, tool
 from lockstitch.worker import build_workers
 from lockstitch.workflows import run_metrics
@@ -141,7 +142,7 @@ async def loaded_worker(folder: Path) -> AsyncIterator[Load]:
         telemetry.tell_build("0", "", "worker")
         runtime = telemetry.buffering_runtime(TenantClasses(CLASSES))
         address = environment.client.service_client.config.target_host
-        client = await connect_temporal(address, "default", runtime)
+        client = await connect_temporal(TemporalServer(address), runtime)
         database = await stack.enter_async_context(Database(config.database_url))
         registry = ToolRegistry(_tools())
         for worker in build_workers(client, config, database, ScriptedModel(_script()), registry):

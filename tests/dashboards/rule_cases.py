@@ -254,7 +254,7 @@ RECORDS: dict[str, RecordCase] = {
         "lockstitch_upstream_requests_total", "code", _LOCAL, {"backend": "local"}, _200=3, _503=1
     ),
     "namespace:lockstitch_model_cost_dollars:increase1h": RecordCase({_COST: "0+0.5x90"}, 30, {}, at="90m"),
-    "namespace:lockstitch_model_cost_dollars:increase1d": RecordCase({_COST: "0+0.5x3000"}, 720, {}, at="3000m"),
+    "namespace:lockstitch_model_cost_dollars:increase1d": RecordCase({_COST: "0+0.5x1460"}, 720, {}, at="1450m"),
     "namespace:lockstitch_event_log_lag_seconds:p95_5m": _quantile("lockstitch_event_log_lag_seconds"),
     "namespace:lockstitch_stream_lag_seconds:p95_5m": _quantile("lockstitch_stream_lag_seconds"),
     "namespace:lockstitch_http_errors:ratio5m": _ratio("lockstitch_http_requests_total", "status", _200=3, _500=1),

@@ -22,6 +22,7 @@ from lockstitch.config import Config
 from lockstitch.metrics import sdk_metrics
 from lockstitch.starter.client import Starter, connect_temporal
 from lockstitch.starter.contract import NewMessage, RunPolicy, ThreadRunRequest
+from lockstitch.starter.temporal_server import TemporalServer
 from lockstitch.tests.dashboards.expressions import (
     TARGET_LABELS,
     all_expressions,
@@ -106,7 +107,7 @@ async def shown(temporal: Client, tmp_path_factory: pytest.TempPathFactory) -> A
     """What a process shows that has done some runs, and met some misfortune."""
     collectors: list[sdk_metrics.TemporalMetrics] = []
     runtime = sdk_metrics.buffering_runtime(collectors.append)
-    client = await connect_temporal(temporal.service_client.config.target_host, "default", runtime)
+    client = await connect_temporal(TemporalServer(temporal.service_client.config.target_host), runtime)
     config = Config(task_queue=f"test-{uuid4()}")
     calls = [{"name": "look_at_the_gauge", "arguments": {}}]
     model = ScriptedModel(

@@ -26,10 +26,10 @@ from lockstitch.benchmarks.scrape_load import loaded_worker
 async def main():
     async with loaded_worker(pathlib.Path(sys.argv[1])) as load:
         await load.carry_out(40)
-        await load.record(9_960)
+        await load.record(2_960)
         await load.reader.read()
         finished = 0
-        while finished < 10_000:
+        while finished < 3_000:
             families = list(telemetry.registry.collect())
             ended = [family for family in families if family.name == "lockstitch_runs_finished"]
             finished = sum(sample.value for family in ended for sample in family.samples)
@@ -47,7 +47,8 @@ def complaints(page: str) -> str:
     return checked.stdout + checked.stderr
 
 
-def test_a_worker_that_has_seen_ten_thousand_runs_has_less_than_two_thousand_series(tmp_path):
+def test_a_worker_that_has_seen_thousands_of_runs_has_less_than_two_thousand_series(tmp_path):
+    """The benchmark of scrapes sees ten thousand."""
     command = [sys.executable, "-c", LOADED, str(tmp_path), str(tmp_path / "page")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110)
     assert done.returncode == 0, done.stderr[-2000:]

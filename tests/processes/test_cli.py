@@ -45,7 +45,8 @@ async def test_the_demo_prints_one_event_per_line_and_ends_with_the_result():
     assert result["status"] == "completed"
     assert sorted(call["attempts"] for call in result["tool_calls"]) == [1, 2]
     assert result["duration_seconds"] > 0
-    assert result["metrics"] == 'lockstitch_runs_finished_total{backend="local",status="completed"} 1.0'
+    finished = 'lockstitch_runs_finished_total{backend="local",status="completed",tenant_class="default"} 1.0'
+    assert result["metrics"] == finished
     assert result["run_id"] in result["temporal_ui"]
 
 

@@ -127,6 +127,7 @@ async def test_the_temporal_ui_shows_what_is_encrypted(stack, ended_run):
         await browser.close()
 
 
+@pytest.mark.long
 async def test_temporals_command_line_shows_what_is_encrypted(stack, ended_run):
     async def show(*options: str) -> bytes:
         process = await asyncio.create_subprocess_exec(
@@ -177,6 +178,7 @@ async def test_a_process_with_other_keys_does_not_start(stack, tmp_path, words, 
     assert "C" * 43 not in said
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("setting", "value", "sentence"),
     [
@@ -198,6 +200,7 @@ async def test_a_setting_that_cannot_be_used_is_told_by_every_command(stack, set
     assert "secret-key" not in said
 
 
+@pytest.mark.long
 async def test_the_keys_of_the_stack_show_the_runs(stack, server, ended_run):
     environment = {"LOCKSTITCH_TEMPORAL_ADDRESS": stack.temporal_address, "LOCKSTITCH_PAYLOAD_KEYS": f"{K2},{K1}"}
     code, said = await command(environment, "runs", "show", ended_run)

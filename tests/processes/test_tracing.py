@@ -183,6 +183,7 @@ async def test_a_trace_says_nothing_of_what_anybody_wrote_not_even_in_errors(tol
     ]
 
 
+@pytest.mark.long
 async def test_a_run_whose_worker_was_killed_has_each_span_once(collector, tmp_path, eventually):
     """The next worker replays the run; what was told of it before is not told again."""
     async with traced_stack(tmp_path, collector.endpoint) as stack:
@@ -208,6 +209,7 @@ async def test_a_run_whose_worker_was_killed_has_each_span_once(collector, tmp_p
     assert names.count("RunActivity:start_run") >= 1
 
 
+@pytest.mark.long
 async def test_what_the_caller_does_not_keep_is_not_kept_and_of_the_rest_what_the_ratio_says(
     collector, tmp_path, eventually
 ):
@@ -239,6 +241,7 @@ async def absent_collector() -> AsyncIterator[str]:
     yield endpoint
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("collector_of", [absent_collector, silent_collector], ids=["absent", "silent"])
 async def test_a_collector_that_does_not_answer_costs_no_run_and_one_line_of_the_log(
     collector_of, tmp_path, eventually

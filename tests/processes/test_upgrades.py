@@ -19,6 +19,8 @@ from lockstitch.tests.processes.conftest import started_stack, until_ready
 from lockstitch.tests.processes.test_cli import lockstitch
 from lockstitch.tests.processes.test_several_processes import free_port
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 async def versioned(tmp_path_factory) -> AsyncIterator[DevStack]:

@@ -201,6 +201,7 @@ async def test_what_would_be_removed_is_shown_and_nothing_is_removed(talked, pur
     assert {**shown["found"], "payloads": 0} == removed["removed"]
 
 
+@pytest.mark.long
 async def test_a_purge_that_was_killed_half_way_is_finished_by_the_next(database, command, purge, eventually):
     """Killed hard while it removes runs: the thread is still there to find the others by."""
     many = 600
@@ -251,6 +252,7 @@ async def test_a_thread_with_an_open_run_is_left_as_it_is_until_its_end_is_wante
     assert await count(database, schema.threads) == 0
 
 
+@pytest.mark.long
 async def test_where_no_worker_ends_a_run_a_purge_says_so_and_removes_nothing(engine, database, temporal, eventually):
     async with engine([refund_order], workers=False) as lockstitch:
         thread_id = await database.write(lambda it: new_thread(it, NewMessage(role="user", content="Hello.")))
