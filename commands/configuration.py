@@ -11,13 +11,28 @@ from rich.table import Table
 
 from lockstitch.commands.invocation import AsJson, carry_out, console, settings
 from lockstitch.config import Config
-from lockstitch.errors import LockstitchError, SettingsInvalid
+from lockstitch.errors import (
+    LockstitchError,
+    PayloadKeyMissing,
+    PayloadStoreUnavailable,
+    PayloadUnreadable,
+    SearchAttributesMissing,
+    SettingsInvalid,
+)
 from lockstitch.run_view import print_json
 from lockstitch.settings_page import default_text, settings_page
 from lockstitch.settings_review import Finding, review
 from lockstitch.temporal_choice import chosen_temporal
 
 app = typer.Typer(help="Look at the settings: what they are, what is wrong, what is unsafe.", no_args_is_help=True)
+
+# The settings that these are about, which are found wrong only once something was reached.
+_SETTINGS_OF: dict[type[LockstitchError], str] = {
+    PayloadKeyMissing: "LOCKSTITCH_PAYLOAD_KEYS",
+    PayloadUnreadable: "LOCKSTITCH_PAYLOAD_KEYS",
+    PayloadStoreUnavailable: "LOCKSTITCH_PAYLOAD_STORE",
+    SearchAttributesMissing: "LOCKSTITCH_TEMPORAL_NAMESPACE",
+}
 
 _PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
 _COLOURS = {"wrong": "bold red", "unsafe": "yellow", "note": "dim"}
@@ -111,7 +126,7 @@ async def _out_of_reach(config: Config) -> AsyncIterator[Finding]:
         except SettingsInvalid as problem:
             yield Finding("wrong", problem.variable, _problem(problem))
         except LockstitchError as problem:
-            yield Finding("wrong", variable, str(problem))
+            yield Finding("wrong", _SETTINGS_OF.get(type(problem), variable), str(problem))
 
 
 async def _look_at_tools(config: Config) -> AsyncIterator[Finding]:
