@@ -128,7 +128,7 @@ class _Objects(S3StorageDriverClient):
             import boto3  # noqa: F401 - whether it is there
         except ModuleNotFoundError:
             return MISSING_PACKAGE
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError  # type: ignore[import-untyped]  # nor does botocore
 
         try:
             self._s3().head_bucket(Bucket=self._bucket)
@@ -139,7 +139,7 @@ class _Objects(S3StorageDriverClient):
         return None
 
     def _exists(self, bucket: str, key: str) -> bool:
-        from botocore.exceptions import ClientError
+        from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # nor does botocore
 
         try:
             self._s3().head_object(Bucket=bucket, Key=self._prefix + key)
