@@ -139,7 +139,7 @@ class _Objects(S3StorageDriverClient):
         return None
 
     def _exists(self, bucket: str, key: str) -> bool:
-        from botocore.exceptions import ClientError  # type: ignore[import-untyped]  # nor does botocore
+        from botocore.exceptions import ClientError
 
         try:
             self._s3().head_object(Bucket=bucket, Key=self._prefix + key)
