@@ -26,6 +26,10 @@ Probe = Callable[[Request], Awaitable[Response]]
 
 CHECK_SECONDS = 5.0
 
+KEEP_ALIVE_SECONDS = 75
+"""How long an idle connection stays open: longer than load balancers and clients keep theirs, a minute as a rule, for
+whoever closes first never loses the request that the other is about to send."""
+
 
 def probes_of(checks: Mapping[str, Check]) -> Mapping[str, Probe]:
     """Return ``/healthz``, ``/readyz`` (503 with reasons unless every check passes) and ``/metrics``, by path."""
@@ -112,6 +116,7 @@ async def serving(
         proxy_headers=False,  # nobody here asks where a request came from
         server_header=False,
         lifespan="off",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=3,
     )
     server = QuietServer(config)

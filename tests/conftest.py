@@ -12,6 +12,7 @@ from contextlib import (
     contextmanager,
 )
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -207,7 +208,8 @@ def engine(temporal: Client, database: Database, workflow_sandbox: SandboxedWork
         config = Config(task_queue=queue)
         connected = client or temporal
         async with AsyncExitStack() as stack:
-            starter = await stack.enter_async_context(Starter(connected, task_queue=queue))
+            patient = Starter(connected, task_queue=queue, decision_timeout=timedelta(minutes=1))
+            starter = await stack.enter_async_context(patient)
             if workers:
                 parts = (connected, config, database, model or OfflineModel(), registry)
                 for worker in build_workers(*parts, workflow_runner=workflow_sandbox, semantics=semantics):

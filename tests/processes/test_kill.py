@@ -113,6 +113,7 @@ async def test_the_temporal_server_killed_during_a_run_loses_nothing(stack, star
     assert (await starter.result(run_id)).status == "completed"
 
 
+@pytest.mark.timeout(300)  # a slow machine has much to do
 async def test_a_worker_killed_while_it_ingests_a_thousand_files_loses_none_and_repeats_none(stack, client, eventually):
     texts = [f"Document {number}.\n" + "Something else is said here. " * 100 for number in range(1000)]
     store = await client.vector_stores.create()
