@@ -115,14 +115,14 @@ class Load:
         )
 
     async def record(self, runs: int) -> None:
-        """Record so many runs; each lets others have their turn, as runs do."""
+        """Record so many runs, at most a thousand in a second: more than any fleet of workers ends."""
         meter = self.runtime.metric_meter.with_additional_attributes(
             {"namespace": "default", "task_queue": self.task_queue, "workflow_type": "ThreadRun"}
         )
         for number in range(runs):
             _record_run(meter, number)
             if number % 10 == 0:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
