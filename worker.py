@@ -115,17 +115,21 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         if config.deployment_name and "runs" in config.worker_serves:
             await stack.enter_async_context(becoming_first_version(client, config.deployment_name, config.build))
         started.set()
-        telemetry.log.info(
-            "worker_started",
-            task_queue=config.task_queue,
-            serves=config.worker_serves,
-            model=None if model is None else model.name,
-            embedder=config.embedder,
-            tools=list(tools),
-            build_id=config.build,
-        )
+        _tell_started(config, model, tools)
         await stop.wait()
         telemetry.log.info("worker_stopping", grace_seconds=config.shutdown_grace.total_seconds())
+
+
+def _tell_started(config: Config, model: Model | None, tools: ToolRegistry) -> None:
+    telemetry.log.info(
+        "worker_started",
+        task_queue=config.task_queue,
+        serves=config.worker_serves,
+        model=None if model is None else model.name,
+        embedder=config.embedder,
+        tools=list(tools),
+        build_id=config.build,
+    )
 
 
 def _set_up_metrics(config: Config) -> Runtime:

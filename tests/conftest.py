@@ -19,7 +19,6 @@ from uuid import uuid4
 
 import pytest
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from lockstitch.assistants.model.offline import OfflineModel
@@ -29,11 +28,10 @@ from lockstitch.assistants.store import assistants, event_log
 from lockstitch.assistants.store.database import Database
 from lockstitch.assistants.store.event_log import LoggedEvent
 from lockstitch.config import Config
-from lockstitch.dev import SERVER_SETTINGS, temporal_binary
 from lockstitch.starter.client import Starter
-from lockstitch.starter.contract import SEARCH_ATTRIBUTES, NewMessage, RunPolicy, ThreadRunRequest
-from lockstitch.starter.payloads import data_converter
+from lockstitch.starter.contract import NewMessage, RunPolicy, ThreadRunRequest
 from lockstitch.tests.postgresql_server import PostgresqlServer, started_postgresql
+from lockstitch.tests.temporal_server import started_temporal
 from lockstitch.tools import ToolRegistry
 from lockstitch.worker import build_workers
 
@@ -60,15 +58,8 @@ MakeDatabase = Callable[..., AbstractContextManager[str]]
 @pytest.fixture(scope="session")
 async def temporal() -> AsyncIterator[Client]:
     """A Temporal dev server, one for all tests."""
-    settings = [word for setting in SERVER_SETTINGS for word in ("--dynamic-config-value", setting)]
-    environment = await WorkflowEnvironment.start_local(
-        data_converter=data_converter,
-        dev_server_existing_path=temporal_binary(),
-        dev_server_extra_args=[*settings, "--log-level", "never"],
-        search_attributes=SEARCH_ATTRIBUTES,
-    )
-    async with environment:
-        yield environment.client
+    async with started_temporal() as client:
+        yield client
 
 
 @pytest.fixture(scope="session")

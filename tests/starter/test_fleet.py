@@ -7,28 +7,19 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.testing import WorkflowEnvironment
 
-from lockstitch.dev import SERVER_SETTINGS, temporal_binary
 from lockstitch.starter import contract
 from lockstitch.starter.client import Starter
-from lockstitch.starter.contract import SEARCH_ATTRIBUTES, RunPolicy, ThreadRunRequest
+from lockstitch.starter.contract import RunPolicy, ThreadRunRequest
 from lockstitch.starter.fleet import Fleet
-from lockstitch.starter.payloads import data_converter
+from lockstitch.tests.temporal_server import started_temporal
 
 
 @pytest.fixture(scope="module")
 async def own_temporal() -> AsyncIterator[Client]:
     """A server without the runs of other tests."""
-    settings = [word for setting in SERVER_SETTINGS for word in ("--dynamic-config-value", setting)]
-    environment = await WorkflowEnvironment.start_local(
-        data_converter=data_converter,
-        dev_server_existing_path=temporal_binary(),
-        dev_server_extra_args=[*settings, "--log-level", "never"],
-        search_attributes=SEARCH_ATTRIBUTES,
-    )
-    async with environment:
-        yield environment.client
+    async with started_temporal() as client:
+        yield client
 
 
 @pytest.fixture

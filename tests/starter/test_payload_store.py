@@ -3,8 +3,9 @@
 import asyncio
 import base64
 import os
+import resource
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import boto3
@@ -153,15 +154,22 @@ async def test_a_file_of_which_anything_was_changed_is_refused(tmp_path):
         await read(folder, claim)
 
 
-async def test_nothing_half_written_is_left_where_the_disk_is_full(tmp_path, monkeypatch):
+@contextmanager
+def little_room() -> Iterator[None]:
+    """Let no file of this process grow beyond a KiB, as where a quota is used up."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1024, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+async def test_nothing_half_written_is_left_where_there_is_no_room(tmp_path):
     folder = PayloadFolder(str(tmp_path))
     await folder.store(of("run_1"), [OTHER])
 
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with little_room(), pytest.raises(OSError, match="File too large"):
         await folder.store(of("run_1"), [LARGE])
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 1
 
