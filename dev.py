@@ -22,6 +22,7 @@ from lockstitch.assistants.embedding.opening import missing_packages
 from lockstitch.errors import DevServerMissing, PortInUse, ProcessFailed, TemporalUnreachable
 from lockstitch.probes import listen
 from lockstitch.starter import contract
+from lockstitch.starter.certificates import trusted_for
 from lockstitch.starter.client import connect_temporal
 from lockstitch.starter.temporal_server import TemporalServer
 
@@ -285,7 +286,7 @@ def _lockstitch(command: str) -> list[str]:
 
 def _ready(url: str) -> _Ready:
     async def ready() -> bool:
-        async with httpx2.AsyncClient(trust_env=False, timeout=5) as client:
+        async with httpx2.AsyncClient(trust_env=False, timeout=5, verify=trusted_for(url)) as client:
             with suppress(httpx2.TransportError):
                 return (await client.get(f"{url}/readyz")).status_code == 200
         return False

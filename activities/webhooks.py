@@ -15,6 +15,7 @@ import httpx2
 
 from lockstitch.activities.public_addresses import Resolver, is_public, resolve
 from lockstitch.errors import SettingsInvalid, WebhookFailed, WebhookTargetRefused, WebhookUnwanted
+from lockstitch.starter.certificates import trusted_for
 from lockstitch.starter.webhook_signatures import secret_key, signed_headers
 
 TIMEOUT = timedelta(seconds=15)
@@ -142,10 +143,8 @@ class Webhook:
                 await answer.aclose()
 
     @cached_property
-    def _tls(self) -> ssl.SSLContext | bool:
-        if self._url.scheme == "http":
-            return False  # spares the time that loading the certificates takes
-        return self._given_tls or httpx2.create_ssl_context()
+    def _tls(self) -> ssl.SSLContext:
+        return self._given_tls or trusted_for(self._url)
 
     async def _judge(self, answer: httpx2.Response) -> None:
         """Raise unless the answer says that the message is delivered. Standard Webhooks: 2xx does, and only 2xx."""

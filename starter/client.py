@@ -42,6 +42,7 @@ from lockstitch.errors import (
     ServerUnreachable,
 )
 from lockstitch.starter import contract
+from lockstitch.starter.certificates import trusted_for
 from lockstitch.starter.contract import (
     OPEN_STATUSES,
     Answer,
@@ -117,7 +118,11 @@ class Starter:
         self._decision_timeout = decision_timeout
         headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
         self._http = httpx2.AsyncClient(
-            base_url=server_url, headers=headers, timeout=httpx2.Timeout(10, read=60), trust_env=False
+            base_url=server_url,
+            headers=headers,
+            timeout=httpx2.Timeout(10, read=60),
+            trust_env=False,
+            verify=trusted_for(server_url),
         )
 
     @classmethod

@@ -1,34 +1,20 @@
-"""A real browser: the machine's Chromium, started once, without a window."""
+"""A browser, and pages in it that complain of nothing."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page
 
-from lockstitch.tests.programs import program
-
-ARGUMENTS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
+from lockstitch.tests.chromium import started_chromium
 
 
 @pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """One browser for all tests."""
-    path = program("chromium")
-    async with async_playwright() as playwright:
-        started = await playwright.chromium.launch(executable_path=path, args=list(ARGUMENTS))
+    async with started_chromium() as started:
         yield started
-        await started.close()
 
 
 @pytest.fixture

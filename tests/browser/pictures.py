@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import openai
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser
 from starlette.responses import Response
 
 from lockstitch.dev import DevOptions, DevStack
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, RunPolicy, ThreadRunRequest
 from lockstitch.starter.escalations import Decision, Escalation
-from lockstitch.tests.browser.conftest import ARGUMENTS
-from lockstitch.tests.programs import program
+from lockstitch.tests.chromium import started_chromium
 from lockstitch.tests.webhook_receiver import SECRET, Receiver, receiving
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -49,10 +48,7 @@ async def main() -> None:
             dev = await stack.enter_async_context(shop(Path(folder), receiver.url))
             starter = await stack.enter_async_context(await Starter.connect(dev.temporal_address))
             stuck = await bad_day(dev, starter, receiver)
-            playwright = await stack.enter_async_context(async_playwright())
-            options: dict[str, Any] = {"executable_path": program("chromium"), "args": list(ARGUMENTS)}
-            browser = await playwright.chromium.launch(**options)
-            stack.push_async_callback(browser.close)
+            browser = await stack.enter_async_context(started_chromium())
             await take(browser, dev, stuck)
 
 

@@ -9,14 +9,15 @@ import asyncio
 import os
 import sys
 import tempfile
+from copy import deepcopy
 from pathlib import Path
 
 import yaml
 
 from lockstitch.dev import DevOptions, DevStack
+from lockstitch.tests.api_description import API_DESCRIPTION
 
 HERE = Path(__file__).parent
-DESCRIPTION = HERE.parent / "data" / "assistants-openapi.yaml"
 CHECKS = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
 EXAMPLES = 180
 """Generated requests per operation; those that a list of edge cases adds come on top."""
@@ -27,7 +28,7 @@ def description() -> dict:
 
     An empty list has no first and no last id, and a file may be for evals.
     """
-    described = yaml.safe_load(DESCRIPTION.read_text())
+    described = deepcopy(API_DESCRIPTION)
     schemas = described["components"]["schemas"]
     for name, schema in schemas.items():
         if name.startswith("List"):

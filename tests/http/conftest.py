@@ -12,7 +12,6 @@ from uuid import uuid4
 
 import httpx2
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 from openai import AsyncOpenAI
 from sqlalchemy import Connection
@@ -37,6 +36,7 @@ from lockstitch.assistants.store.vector_store_files import Chunk
 from lockstitch.config import Config
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
+from lockstitch.tests.api_description import API_DESCRIPTION
 from lockstitch.tools import ToolRegistry
 from lockstitch.worker import build_workers
 
@@ -170,10 +170,9 @@ def another_server(temporal: Client, database_url: str) -> Callable[..., Any]:
 @pytest.fixture(scope="session")
 def problems_with() -> Callable[[str, Any], list[str]]:
     """Tell what about a value does not fit a schema of the API's published description."""
-    description = yaml.safe_load((Path(__file__).parent.parent / "data" / "assistants-openapi.yaml").read_text())
 
     def find(schema: str, value: Any) -> list[str]:
-        reference = {"$ref": f"#/components/schemas/{schema}", "components": description["components"]}
+        reference = {"$ref": f"#/components/schemas/{schema}", "components": API_DESCRIPTION["components"]}
         errors = Draft202012Validator(reference).iter_errors(value)
         return [f"{error.json_path}: {error.message[:300]}" for error in errors]
 

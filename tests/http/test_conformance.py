@@ -5,16 +5,15 @@ refused; one that has neither fails a test.
 """
 
 import re
-from pathlib import Path
 
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 
-DESCRIPTION = yaml.safe_load((Path(__file__).parent.parent / "data" / "assistants-openapi.yaml").read_text())
+from lockstitch.tests.api_description import API_DESCRIPTION
+
 OPERATIONS = [
     (method, path)
-    for path, methods in DESCRIPTION["paths"].items()
+    for path, methods in API_DESCRIPTION["paths"].items()
     for method in methods
     if method in ("get", "post", "delete")
 ]
@@ -176,7 +175,7 @@ UNKNOWN = {
 
 
 def misfits(schema, value):
-    validator = Draft202012Validator({**schema, "components": DESCRIPTION["components"]})
+    validator = Draft202012Validator({**schema, "components": API_DESCRIPTION["components"]})
     return [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(value)]
 
 
@@ -235,7 +234,7 @@ def test_every_operation_of_the_description_is_covered():
 
 @pytest.mark.parametrize(("method", "path"), OPERATIONS)
 async def test_an_answer_fits_the_description(answers, method, path):
-    content = DESCRIPTION["paths"][path][method]["responses"]["200"]["content"]
+    content = API_DESCRIPTION["paths"][path][method]["responses"]["200"]["content"]
 
     assert answers[method, path]
     for answer in answers[method, path]:
@@ -252,7 +251,7 @@ async def test_a_refusal_fits_the_description(http, method, path):
     sent, status = REFUSED[method, path]
     answer = await http.request(method, "/v1" + path.format(**UNKNOWN), **sent)
 
-    content = DESCRIPTION["paths"][path][method]["responses"]["4XX"]["content"]
+    content = API_DESCRIPTION["paths"][path][method]["responses"]["4XX"]["content"]
     assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
     assert misfits(content["application/json"]["schema"], answer.json()) == []
     assert answer.json()["error"]["type"] == "invalid_request_error"

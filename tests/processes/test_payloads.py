@@ -12,14 +12,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.async_api import async_playwright, expect
+from playwright.async_api import expect
 
 from lockstitch.dev import DevOptions, DevStack, temporal_binary
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, RunPolicy, ThreadRunRequest
 from lockstitch.starter.payloads import PayloadSettings
 from lockstitch.starter.temporal_server import TemporalServer
-from lockstitch.tests.programs import program
+from lockstitch.tests.chromium import started_chromium
 from lockstitch.tools import ToolRegistry
 
 K1, K2 = "k1:" + "A" * 43 + "=", "k2:" + "B" * 43 + "="
@@ -119,12 +119,10 @@ async def ended_run(starter, client) -> str:
 
 
 async def test_the_temporal_ui_shows_what_is_encrypted(stack, ended_run):
-    async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=program("chromium"), args=["--no-sandbox"])
+    async with started_chromium() as browser:
         page = await browser.new_page()
         await page.goto(stack.workflow_url(ended_run))
-        await expect(page.get_by_text(SECRET).first).to_be_visible(timeout=20_000)
-        await browser.close()
+        await expect(page.get_by_text(SECRET).first).to_be_visible(timeout=60_000)
 
 
 @pytest.mark.long

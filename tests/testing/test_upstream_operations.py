@@ -1,19 +1,17 @@
 """The server does what the Assistants API does, and every answer is what its description says."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import httpx2
 import pytest
-import yaml
 from jsonschema import Draft202012Validator
 from openai import AsyncAzureOpenAI, AuthenticationError, BadRequestError, NotFoundError
 
 from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.errors import RunNotFound
 from lockstitch.testing.assistants_upstream import AssistantsUpstream, HangInCancelling, StayQueued
+from lockstitch.tests.api_description import API_DESCRIPTION
 
-DESCRIPTION = yaml.safe_load((Path(__file__).parent.parent / "data" / "assistants-openapi.yaml").read_text())
 HEADERS = {"openai-beta": "assistants=v2"}
 FUNCTION = {"type": "function", "function": {"name": "find"}}
 OUTPUTS = [{"tool_call_id": "call_a", "output": "found"}, {"tool_call_id": "call_b", "output": "9 euros"}]
@@ -64,7 +62,7 @@ PLAIN = [
 
 
 def problems_with(schema, value):
-    validator = Draft202012Validator({**schema, "components": DESCRIPTION["components"]})
+    validator = Draft202012Validator({**schema, "components": API_DESCRIPTION["components"]})
     return [f"{error.json_path}: {error.message[:300]}" for error in validator.iter_errors(value)]
 
 
@@ -93,7 +91,7 @@ async def test_every_answer_fits_the_description(upstream, http):
         answer = await http.request(method, path.format(**ids), json=filled if method == "post" else None)
         assert answer.status_code == 200, (method, path, answer.text)
         made = answer.json()
-        schema = DESCRIPTION["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"]
+        schema = API_DESCRIPTION["paths"][path][method]["responses"]["200"]["content"]["application/json"]["schema"]
         problems += [(method, path, problem) for problem in problems_with(schema, made)]
         remember(ids, made)
 
