@@ -1,6 +1,7 @@
 """The real things that tests run on: a Temporal dev server, and on it an engine of their own for each test."""
 
 import asyncio
+import gc
 import os
 import shutil
 import time
@@ -71,6 +72,15 @@ def workflow_sandbox() -> SandboxedWorkflowRunner:
     """What runs workflows in tests: it refuses what is not deterministic."""
     passed_through = ("lockstitch", "pydantic", "pydantic_core", "structlog", "openai", "sqlalchemy")
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*passed_through))
+
+
+def pytest_collection_finish() -> None:
+    """Leave everything that was loaded out of garbage collections.
+
+    Looking through it all takes up to a second, in which a process does nothing else: workflows seem to hang then.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,19 +1,18 @@
 """What the operators accept that are not part of Kubernetes: the schemas of their resources, made strict."""
 
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import jsonschema
-from cloudcoil.models.keda.v1alpha1 import ScaledObject, TriggerAuthentication
-from cloudcoil.models.prometheus_operator.v1 import PrometheusRule, ServiceMonitor
 
-KINDS = {each.__name__: each for each in (PrometheusRule, ScaledObject, ServiceMonitor, TriggerAuthentication)}
-API_VERSIONS = {
-    "PrometheusRule": "monitoring.coreos.com/v1",
-    "ScaledObject": "keda.sh/v1alpha1",
-    "ServiceMonitor": "monitoring.coreos.com/v1",
-    "TriggerAuthentication": "keda.sh/v1alpha1",
+KINDS = {
+    "PrometheusRule": ("monitoring.coreos.com/v1", "cloudcoil.models.prometheus_operator.v1"),
+    "ScaledObject": ("keda.sh/v1alpha1", "cloudcoil.models.keda.v1alpha1"),
+    "ServiceMonitor": ("monitoring.coreos.com/v1", "cloudcoil.models.prometheus_operator.v1"),
+    "TriggerAuthentication": ("keda.sh/v1alpha1", "cloudcoil.models.keda.v1alpha1"),
 }
+"""Of each kind, the version and the module that has its model, which takes seconds to load."""
 
 
 def closed(schema: Any) -> Any:
@@ -33,11 +32,12 @@ def closed(schema: Any) -> Any:
 @cache
 def schema_of(kind: str) -> dict[str, Any]:
     """The strict schema of one kind of resource."""
-    schema: dict[str, Any] = closed(KINDS[kind].model_json_schema())
+    model = getattr(import_module(KINDS[kind][1]), kind)
+    schema: dict[str, Any] = closed(model.model_json_schema())
     return schema
 
 
 def validate(resource: dict[str, Any]) -> None:
     """Raise `jsonschema.ValidationError` where an operator would refuse the resource, or ignore a part of it."""
-    assert resource["apiVersion"] == API_VERSIONS[resource["kind"]]
+    assert resource["apiVersion"] == KINDS[resource["kind"]][0]
     jsonschema.validate(resource, schema_of(resource["kind"]))

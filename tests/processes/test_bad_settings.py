@@ -1,9 +1,6 @@
 """Processes with wrong settings: each says what is wrong and what to do, and ends before it takes work."""
 
-import asyncio
 import json
-import os
-import sys
 from uuid import uuid4
 
 import pytest
@@ -15,28 +12,16 @@ from temporalio.api.workflowservice.v1 import RegisterNamespaceRequest
 from temporalio.client import Client
 
 from lockstitch.assistants.store.database import Database
+from lockstitch.tests.command_line import lockstitch
 
 PROCESSES = ("worker", "serve")
 SET_OLDEST = sqlalchemy.text("UPDATE compatibility SET oldest_version = :version")
 SET_VERSION = sqlalchemy.text("UPDATE alembic_version SET version_num = :version")
 
 
-async def ended(*words: str, **environment: str) -> tuple[int, str, str]:
-    """Run the command line to its end and return its exit code and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "lockstitch.cli", *words,
-        env={**os.environ, "COLUMNS": "200", "LOCKSTITCH_PORT": "0", "LOCKSTITCH_METRICS_PORT": "0", **environment},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, out.decode(), err.decode()
-
-
 async def refused(process: str, **environment: str) -> str:
     """Start a process that must not come up, and return its last words."""
-    code, _, err = await ended(process, **environment)
+    code, _, err = await lockstitch(process, LOCKSTITCH_PORT="0", LOCKSTITCH_METRICS_PORT="0", **environment)
     assert code == 1
     assert "Traceback" not in err
     assert "worker_started" not in err
@@ -121,19 +106,19 @@ async def test_a_database_that_is_behind_the_code_or_before_it(process, version,
 
 async def test_sound_settings_are_found_sound_and_looking_changes_nothing(sound, temporal, tmp_path):
     fresh = await namespace_with(temporal)
-    code, out, _ = await ended("config", "check", "--json", **sound, LOCKSTITCH_TEMPORAL_NAMESPACE=fresh)
+    code, out, _ = await lockstitch("config", "check", "--json", **sound, LOCKSTITCH_TEMPORAL_NAMESPACE=fresh)
 
     found = {line["variable"]: line for line in map(json.loads, out.splitlines())}
     assert code == 0
     assert {line["level"] for line in found.values()} == {"note"}
     assert "LockstitchStatus" in found["LOCKSTITCH_TEMPORAL_NAMESPACE"]["sentence"]
-    again = await ended("config", "check", "--json", **sound, LOCKSTITCH_TEMPORAL_NAMESPACE=fresh)
+    again = await lockstitch("config", "check", "--json", **sound, LOCKSTITCH_TEMPORAL_NAMESPACE=fresh)
     assert again[1] == out
 
 
 async def test_everything_that_keeps_a_process_from_starting_is_told_at_once(sound):
     wrong = {"LOCKSTITCH_TEMPORAL_ADDRESS": "127.0.0.1:1", "LOCKSTITCH_DATABASE_URL": "mysql://x"}
-    code, out, _ = await ended("config", "check", "--json", **wrong, LOCKSTITCH_TOOLS="no.such")
+    code, out, _ = await lockstitch("config", "check", "--json", **wrong, LOCKSTITCH_TOOLS="no.such")
 
     told = [line["variable"] for line in map(json.loads, out.splitlines()) if line["level"] == "wrong"]
     assert code == 1
@@ -143,7 +128,7 @@ async def test_everything_that_keeps_a_process_from_starting_is_told_at_once(sou
 @pytest.mark.parametrize(("options", "code"), [([], 0), (["--strict"], 1)])
 async def test_what_is_unsafe_fails_the_check_where_it_is_strict(options, code):
     unsafe = {"LOCKSTITCH_WEBHOOK_URL": "http://pager.example/hook"}
-    ended_with, out, _ = await ended("config", "check", "--offline", *options, **unsafe)
+    ended_with, out, _ = await lockstitch("config", "check", "--offline", *options, **unsafe)
 
     assert ended_with == code
     assert "escalations cross the network in the clear; use https." in out
@@ -151,7 +136,7 @@ async def test_what_is_unsafe_fails_the_check_where_it_is_strict(options, code):
 
 async def test_settings_are_shown_without_their_secrets():
     given = {"OPENAI_API_KEY": "sk-secret", "LOCKSTITCH_DATABASE_URL": "postgresql://me:hidden@db/x"}
-    _, out, _ = await ended("config", "show", "--json", **given)
+    _, out, _ = await lockstitch("config", "show", "--json", **given)
 
     shown = {line["variable"]: line for line in map(json.loads, out.splitlines())}
     assert shown["OPENAI_API_KEY"] == {"variable": "OPENAI_API_KEY", "value": "(set)", "from": "environment"}

@@ -2,10 +2,8 @@
 
 import asyncio
 import json
-import os
 import re
 import signal
-import sys
 from pathlib import Path
 
 import openai
@@ -13,22 +11,7 @@ import psutil
 import pytest
 
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
-
-LOCKSTITCH = [sys.executable, "-P", "-m", "lockstitch.cli"]
-
-
-async def lockstitch(*words: str, **environment: str) -> tuple[int, str, str]:
-    """Run the command line and return its exit code and what it printed."""
-    process = await asyncio.create_subprocess_exec(
-        *LOCKSTITCH,
-        *words,
-        env={**os.environ, "COLUMNS": "200", **environment},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 120)
-    return process.returncode, out.decode(), err.decode()
+from lockstitch.tests.command_line import LOCKSTITCH, lockstitch
 
 
 @pytest.fixture

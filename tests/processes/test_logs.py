@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import openai
 import pytest
 
 from lockstitch.dev import DevOptions, DevStack
+from lockstitch.tests.command_line import lockstitch
 
 SECRETS = {
     "message": "secretmessage",
@@ -52,12 +51,8 @@ async def stack(tmp_path):
 @pytest.fixture
 async def key(stack, asked_for) -> str:
     """A key, made as people make one."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "lockstitch.cli", "keys", "create", "--project", "acme", "--json"),
-        env={**os.environ, "LOCKSTITCH_DATABASE_URL": f"sqlite:///{stack.data_dir / 'lockstitch.db'}"},
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
+    store = {"LOCKSTITCH_DATABASE_URL": f"sqlite:///{stack.data_dir / 'lockstitch.db'}"}
+    _, out, _ = await lockstitch("keys", "create", "--project", "acme", "--json", **store)
     return str(await asked_for(stack, json.loads(out)["key"]))
 
 

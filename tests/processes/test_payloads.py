@@ -5,7 +5,6 @@ import base64
 import json
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,6 +19,7 @@ from lockstitch.starter.contract import NewMessage, RunPolicy, ThreadRunRequest
 from lockstitch.starter.payloads import PayloadSettings
 from lockstitch.starter.temporal_server import TemporalServer
 from lockstitch.tests.chromium import started_chromium
+from lockstitch.tests.command_line import lockstitch
 from lockstitch.tools import ToolRegistry
 
 K1, K2 = "k1:" + "A" * 43 + "=", "k2:" + "B" * 43 + "="
@@ -77,18 +77,6 @@ async def request_of_two_steps(stack, client, monkeypatch) -> ThreadRunRequest:
     messages = [NewMessage(role="user", content=text) for text in texts]
     policy = RunPolicy(heartbeat_timeout=timedelta(seconds=2))
     return ThreadRunRequest(assistant_id=assistant.id, messages=messages, policy=policy)
-
-
-async def command(environment: dict[str, str], *words: str) -> tuple[int | None, str]:
-    """Run a command of ours to its end, and return its exit code and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "lockstitch.cli", *words),
-        env={**os.environ, **environment},
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, (out + err).decode()
 
 
 async def test_a_worker_killed_in_a_run_with_large_encrypted_messages_loses_nothing(
@@ -165,12 +153,13 @@ async def test_a_process_with_other_keys_does_not_start(stack, tmp_path, words, 
         "LOCKSTITCH_METRICS_PORT": "0",
         "LOCKSTITCH_MODEL": "offline",
     }
-    code, said = await command(environment, *words.split())
+    ended = await lockstitch(*words.split(), **environment)
 
-    assert code == 1
-    lines = [line for line in said.splitlines() if line.startswith("lockstitch: ")]
+    assert ended.code == 1
+    lines = [line for line in ended.err.splitlines() if line.startswith("lockstitch: ")]
     assert len(lines) == 1
     assert sentence in lines[0]
+    said = ended.out + ended.err
     assert "Traceback" not in said
     assert "worker_started" not in said
     assert "C" * 43 not in said
@@ -191,19 +180,19 @@ async def test_a_setting_that_cannot_be_used_is_told_by_every_command(stack, set
         "LOCKSTITCH_PAYLOAD_KEYS": K1,
         setting: value,
     }
-    code, said = await command(environment, "runs", "list")
+    code, out, err = await lockstitch("runs", "list", **environment)
 
-    assert (code, said.count("\n")) == (1, 1)
-    assert sentence in said
-    assert "secret-key" not in said
+    assert (code, out, err.count("\n")) == (1, "", 1)
+    assert sentence in err
+    assert "secret-key" not in err
 
 
 @pytest.mark.long
 async def test_the_keys_of_the_stack_show_the_runs(stack, server, ended_run):
     environment = {"LOCKSTITCH_TEMPORAL_ADDRESS": stack.temporal_address, "LOCKSTITCH_PAYLOAD_KEYS": f"{K2},{K1}"}
-    code, said = await command(environment, "runs", "show", ended_run)
+    code, out, _ = await lockstitch("runs", "show", ended_run, **environment)
 
-    assert (code, ended_run in said) == (0, True)
+    assert (code, ended_run in out) == (0, True)
     rotated = replace(server, payloads=replace(server.payloads, keys=(K2, K1)))
     async with await Starter.connect(rotated) as starter:
         assert (await starter.result(ended_run)).status == "completed"

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from lockstitch.dev import DevStack
 from lockstitch.probes import listen
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, RunEvent, RunPolicy, ThreadRunRequest
+from lockstitch.tests.command_line import LOCKSTITCH
 from lockstitch.tests.postgresql_server import PostgresqlServer
 from lockstitch.tests.processes.conftest import started_stack
 
@@ -76,9 +76,7 @@ def free_port() -> int:
 
 
 async def started(word: str, settings: dict[str, str], stack: AsyncExitStack) -> Process:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", "lockstitch.cli", word, env=settings, stderr=asyncio.subprocess.DEVNULL
-    )
+    process = await asyncio.create_subprocess_exec(*LOCKSTITCH, word, env=settings, stderr=asyncio.subprocess.DEVNULL)
 
     async def end() -> None:
         with suppress(ProcessLookupError):

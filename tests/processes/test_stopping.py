@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +17,7 @@ import pytest
 from lockstitch.dev import DevStack
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+from lockstitch.tests.command_line import LOCKSTITCH
 from lockstitch.tests.processes.conftest import HANDLERS, until_ready
 from lockstitch.tests.processes.test_several_processes import free_port, is_ready
 from lockstitch.worker import STOP_MARGIN
@@ -73,7 +73,7 @@ def own_worker(stack: DevStack, client, tmp_path, eventually):
             "LOCKSTITCH_METRICS_PORT": str(port),
             "LOCKSTITCH_SHUTDOWN_GRACE_SECONDS": str(grace),
         }
-        command = [sys.executable, "-P", "-m", "lockstitch.cli", "worker"]
+        command = [*LOCKSTITCH, "worker"]
         process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.DEVNULL)
         url = f"http://127.0.0.1:{port}"
         tools = [{"type": "function", "function": {"name": name}} for name in STEPS]

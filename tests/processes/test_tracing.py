@@ -24,6 +24,7 @@ from lockstitch.dev import DevStack
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+from lockstitch.tests.command_line import lockstitch
 from lockstitch.tests.processes.conftest import started_stack
 from lockstitch.tools import ToolRegistry
 
@@ -268,24 +269,14 @@ async def test_without_its_packages_a_process_that_should_trace_says_so_and_does
     package = tmp_path / "opentelemetry"
     package.mkdir()
     (package / "__init__.py").write_text("raise ImportError(\"No module named 'opentelemetry'\")")
-    code, said = await started(PYTHONPATH=str(tmp_path), OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4318")
+    settings = {"LOCKSTITCH_METRICS_PORT": "0", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
+    code, _, err = await lockstitch("worker", PYTHONPATH=str(tmp_path), **settings)
 
     assert code == 1
-    assert said == (
+    assert err == (
         "lockstitch: Traces cannot be sent: No module named 'opentelemetry'; install what sends them with "
         "pip install 'lockstitch[tracing]', or unset OTEL_EXPORTER_OTLP_ENDPOINT.\n"
     )
-
-
-async def started(**environment: str) -> tuple[int | None, str]:
-    """Start a worker that cannot start, and return its exit code and what it said."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-P", "-m", "lockstitch.cli", "worker"),
-        env={"PATH": "/usr/bin:/bin", "LOCKSTITCH_METRICS_PORT": "0", **environment},
-        stderr=asyncio.subprocess.PIPE,
-    )
-    _, said = await process.communicate()
-    return process.returncode, said.decode()
 
 
 async def test_without_an_endpoint_nothing_of_opentelemetry_is_loaded():

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -15,6 +14,7 @@ from lockstitch.dev import DevStack
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest, ToolOutput
 from lockstitch.tests.another_release import ANOTHER_FIRST_STEP, copied
+from lockstitch.tests.command_line import LOCKSTITCH
 from lockstitch.tests.processes.conftest import started_stack, until_ready
 from lockstitch.tests.processes.test_cli import lockstitch
 from lockstitch.tests.processes.test_several_processes import free_port
@@ -88,7 +88,7 @@ async def worker_of(versioned: DevStack, **settings: str) -> AsyncIterator[None]
         "LOCKSTITCH_MODEL_SCRIPT": str(versioned.data_dir / "script.json"),
         **settings,
     }
-    command = [sys.executable, "-P", "-m", "lockstitch.cli", "worker"]
+    command = [*LOCKSTITCH, "worker"]
     process = await asyncio.create_subprocess_exec(*command, env=environment, stderr=asyncio.subprocess.DEVNULL)
     try:
         await until_ready(f"http://127.0.0.1:{port}")

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from lockstitch.assistants.store.database import Database
 from lockstitch.dev import SERVER_SETTINGS, temporal_binary
 from lockstitch.starter.contract import SEARCH_ATTRIBUTES
 from lockstitch.starter.payloads import data_converter
+from lockstitch.tests.command_line import LOCKSTITCH
 
 # The server deletes an execution once it has written down how far its queues are, by default every 30 seconds.
 SOON = tuple(f'history.{queue}ProcessorUpdateAckInterval="200ms"' for queue in ("transfer", "timer", "visibility"))
@@ -79,7 +79,7 @@ def command(temporal: Client, database_url: str) -> Callable[..., Any]:
             "LOCKSTITCH_DATABASE_URL": database_url,
         }
         return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "lockstitch.cli", "purge", "thread", *words),
+            *(*LOCKSTITCH, "purge", "thread", *words),
             cwd=Path(database_url.removeprefix("sqlite:///")).parent if "sqlite" in database_url else None,
             env=environment,
             stdin=asyncio.subprocess.DEVNULL,

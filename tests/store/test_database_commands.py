@@ -1,30 +1,22 @@
 """``lockstitch db``: what an operator does with the tables before the processes start."""
 
 import json
-import os
-import sys
-from asyncio.subprocess import DEVNULL, PIPE, create_subprocess_exec
 from collections.abc import Awaitable, Callable
 
 import pytest
 
 from lockstitch.assistants.store.migrations import NEWEST
+from lockstitch.tests.command_line import Ended, lockstitch
 
-Command = Callable[..., Awaitable[tuple[int | None, str, str]]]
+Command = Callable[..., Awaitable[Ended]]
 
 
 @pytest.fixture
 def db(empty_database_url: str) -> Command:
     """Run ``lockstitch db`` on a new database; return its exit code and what it said."""
 
-    async def run(*words: str, **environment: str) -> tuple[int | None, str, str]:
-        settings = {"COLUMNS": "200", "LOCKSTITCH_DATABASE_URL": empty_database_url, **environment}
-        command = [sys.executable, "-P", "-m", "lockstitch.cli", "db", *words]
-        process = await create_subprocess_exec(
-            *command, env={**os.environ, **settings}, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
-        )
-        out, err = await process.communicate()
-        return process.returncode, out.decode(), err.decode()
+    async def run(*words: str, **environment: str) -> Ended:
+        return await lockstitch("db", *words, **{"LOCKSTITCH_DATABASE_URL": empty_database_url, **environment})
 
     return run
 
