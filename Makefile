@@ -16,12 +16,12 @@ demo: $(VENV)/.ready ## Run the main job on the embedded stack and show it
 dev: $(VENV)/.ready ## Start Temporal, a worker and the HTTP server; Ctrl-C ends them
 	$(BIN)/lockstitch dev
 
-# Most tests wait for other processes, so six of them share two cores well.
+# Most tests wait for other processes, so four of them share two cores well.
 test: $(VENV)/.ready $(VENV)/.programs ## Run the tests
-	$(BIN)/pytest -n 6 --dist worksteal
+	$(BIN)/pytest -n 4 --dist loadgroup
 
 test-long: $(VENV)/.ready $(VENV)/.programs ## Run the tests that start many processes: purges, traces, upgrades, payloads
-	$(BIN)/pytest -n 4 --dist worksteal -m long
+	$(BIN)/pytest -n 4 --dist loadgroup -m long
 
 check: $(VENV)/.ready ## Lint, type-check and check who imports whom
 	$(BIN)/ruff check .

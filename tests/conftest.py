@@ -74,6 +74,21 @@ def workflow_sandbox() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*passed_through))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests to one process that share what takes long to start: those of a file, and those of one stack."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and (company := _company_of(item)):
+            item.add_marker(pytest.mark.xdist_group(company))
+
+
+def _company_of(item: pytest.Item) -> str | None:
+    module = item.getparent(pytest.Module)
+    if item.path.parent != TESTS / "processes" or hasattr(module.obj, "stack"):
+        return item.path.relative_to(TESTS).as_posix()
+    return "the common stack" if "stack" in item.fixturenames else None
+
+
 def pytest_collection_finish() -> None:
     """Leave everything that was loaded out of garbage collections.
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
-from lockstitch.tests.command_line import LOCKSTITCH, lockstitch
+from lockstitch.tests.command_line import LOCKSTITCH, lockstitch, lockstitch_anew
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def connected(stack):
 
 
 async def test_the_demo_prints_one_event_per_line_and_ends_with_the_result():
-    code, out, err = await lockstitch("demo", "--json", OPENAI_API_KEY="", OPENAI_BASE_URL="")
+    code, out, err = await lockstitch_anew("demo", "--json", OPENAI_API_KEY="", OPENAI_BASE_URL="")
 
     assert (code, err) == (0, "")
     *events, result = map(json.loads, out.splitlines())
@@ -273,7 +273,7 @@ async def test_dev_embeds_where_it_can_and_leaves_no_process_behind(number, tmp_
 
 
 async def test_help_tells_every_command():
-    _, out, _ = await lockstitch("--help")
+    _, out, _ = await lockstitch_anew("--help")
 
     for command in ("dev", "worker", "serve", "demo", "run", "runs", "escalations", "tools"):
         assert re.search(rf"\b{command}\b", out)
@@ -286,7 +286,7 @@ async def test_the_starter_is_usable_from_any_folder(tmp_path, monkeypatch):
         "from lockstitch.tools import tool\n\n@tool\ndef ping() -> str:\n    '''Ping.'''\n    return 'pong'\n"
     )
     monkeypatch.chdir(Path(tmp_path))
-    code, out, err = await lockstitch("tools", "list", "--json", LOCKSTITCH_TOOLS="my_tools")
+    code, out, err = await lockstitch_anew("tools", "list", "--json", LOCKSTITCH_TOOLS="my_tools")
 
     assert (code, err) == (0, "")
     assert json.loads(out)["name"] == "ping"

@@ -4,8 +4,8 @@ import json
 
 import httpx2
 
+from lockstitch.tests.command_line import lockstitch
 from lockstitch.tests.console_desk import Reader
-from lockstitch.tests.processes.test_cli import lockstitch
 
 
 async def test_the_console_shows_a_run_and_links_into_the_temporal_ui(stack, refund):

@@ -18,6 +18,7 @@ COUNTS = """
         (SELECT sum(length(vectors)) / (2 * 256) FROM vector_store_vectors WHERE vector_store_id = :store)
     FROM vector_store_chunks WHERE vector_store_id = :store
 """
+pytestmark = pytest.mark.xdist_group("a stack whose processes die")
 QUICK = RunPolicy(heartbeat_timeout=timedelta(seconds=2))
 
 
@@ -114,6 +115,7 @@ async def test_the_temporal_server_killed_during_a_run_loses_nothing(stack, star
 
 
 @pytest.mark.timeout(300)  # a slow machine has much to do
+@pytest.mark.long
 async def test_a_worker_killed_while_it_ingests_a_thousand_files_loses_none_and_repeats_none(stack, client, eventually):
     texts = [f"Document {number}.\n" + "Something else is said here. " * 100 for number in range(1000)]
     store = await client.vector_stores.create()

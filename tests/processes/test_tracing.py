@@ -24,7 +24,7 @@ from lockstitch.dev import DevStack
 from lockstitch.probes import listen, serving
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
-from lockstitch.tests.command_line import lockstitch
+from lockstitch.tests.command_line import lockstitch_anew
 from lockstitch.tests.processes.conftest import started_stack
 from lockstitch.tools import ToolRegistry
 
@@ -270,7 +270,7 @@ async def test_without_its_packages_a_process_that_should_trace_says_so_and_does
     package.mkdir()
     (package / "__init__.py").write_text("raise ImportError(\"No module named 'opentelemetry'\")")
     settings = {"LOCKSTITCH_METRICS_PORT": "0", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318"}
-    code, _, err = await lockstitch("worker", PYTHONPATH=str(tmp_path), **settings)
+    code, _, err = await lockstitch_anew("worker", PYTHONPATH=str(tmp_path), **settings)
 
     assert code == 1
     assert err == (
