@@ -18,10 +18,10 @@ dev: $(VENV)/.ready ## Start Temporal, a worker and the HTTP server; Ctrl-C ends
 
 # Most tests wait for other processes, so four of them share two cores well.
 test: $(VENV)/.ready $(VENV)/.programs ## Run the tests
-	$(BIN)/pytest -n 4 --dist loadgroup
+	$(BIN)/pytest -n 4 --dist loadscope
 
-test-long: $(VENV)/.ready $(VENV)/.programs ## Run the tests that start many processes: purges, traces, upgrades, payloads
-	$(BIN)/pytest -n 4 --dist loadgroup -m long
+test-long: $(VENV)/.ready $(VENV)/.programs ## Run the tests that take long: many processes, many files, a hundred races
+	$(BIN)/pytest -n 4 --dist loadscope -m long
 
 check: $(VENV)/.ready ## Lint, type-check and check who imports whom
 	$(BIN)/ruff check .

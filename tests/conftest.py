@@ -22,6 +22,7 @@ from uuid import uuid4
 import pytest
 from temporalio.client import Client
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+from xdist.scheduler import LoadScopeScheduling
 
 from lockstitch.assistants.model.offline import OfflineModel
 from lockstitch.assistants.model.turn import Model
@@ -57,6 +58,17 @@ ON_BOTH_DATABASES = (
 )
 """What concerns the database most. The rest runs on SQLite, and on PostgreSQL where TEST_DATABASE says so."""
 
+SHARED_STACKS = {
+    "processes/test_cli.py": "a stack",
+    "processes/test_console.py": "a stack",
+    "processes/test_decision_links.py": "a stack",
+    "processes/test_openai_sdk.py": "a stack",
+    "processes/test_uploads.py": "a stack",
+    "processes/test_kill.py": "a stack whose processes die",
+    "processes/test_stopping.py": "a stack whose processes die",
+}
+"""The files whose tests run on the stack of ``processes/conftest.py``, and on which one."""
+
 MakeDatabase = Callable[..., AbstractContextManager[str]]
 
 
@@ -74,19 +86,24 @@ def workflow_sandbox() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=SandboxRestrictions.default.with_passthrough_modules(*passed_through))
 
 
-@pytest.hookimpl(tryfirst=True)
+class Companies(LoadScopeScheduling):
+    """Gives tests to one process that share what takes long to start: those of a file, and those of one stack."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0].removeprefix("tests/")
+        return SHARED_STACKS.get(file, file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Have several processes run the tests company by company, in the order in which they were collected."""
+    config.option.loadscopereorder = False
+    return Companies(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests to one process that share what takes long to start: those of a file, and those of one stack."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None and (company := _company_of(item)):
-            item.add_marker(pytest.mark.xdist_group(company))
-
-
-def _company_of(item: pytest.Item) -> str | None:
-    module = item.getparent(pytest.Module)
-    if item.path.parent != TESTS / "processes" or hasattr(module.obj, "stack"):
-        return item.path.relative_to(TESTS).as_posix()
-    return "the common stack" if "stack" in item.fixturenames else None
+    """Begin with what takes longest, so that no process is left with it at the end."""
+    items.sort(key=lambda item: item.path.parent != TESTS / "processes")
 
 
 def pytest_collection_finish() -> None:

@@ -43,6 +43,7 @@ TABLES = """
     SELECT md5(string_agg(concat(relname, relfilenode), ',' ORDER BY relname))
     FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind <> 'S'
 """
+VERSIONS = "SELECT version_num, oldest_version FROM alembic_version, compatibility"
 
 SWEEP = """
     DO $$
@@ -53,7 +54,7 @@ SWEEP = """
         SET LOCAL session_replication_role = replica;  -- in any order, whoever refers to whom
         FOR name IN
             SELECT tablename FROM pg_tables
-            WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'projects')
+            WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'compatibility', 'projects')
         LOOP
             EXECUTE format('DELETE FROM %I', name);
         END LOOP;
@@ -98,13 +99,19 @@ class PostgresqlServer:
             if connection.execute(TABLES.encode()).fetchone() != self.tables:
                 return False
             connection.execute(SWEEP.encode())
-            return connection.execute("SELECT version_num FROM alembic_version").fetchone() == (migrations.NEWEST,)
+            return connection.execute(VERSIONS.encode()).fetchall() == self.versions
 
     @cached_property
     def tables(self) -> object:
         """What the tables of a database are when nobody has changed them."""
         with psycopg.connect(self.url(TEMPLATE), autocommit=True) as connection:
             return connection.execute(TABLES.encode()).fetchone()
+
+    @cached_property
+    def versions(self) -> object:
+        """What the tables say of their version, and of the oldest one that works on them."""
+        with psycopg.connect(self.url(TEMPLATE), autocommit=True) as connection:
+            return connection.execute(VERSIONS.encode()).fetchall()
 
     def create_template(self) -> None:
         """Create the database of which the others are copies: making the tables takes longer than copying them."""

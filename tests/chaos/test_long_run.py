@@ -54,6 +54,7 @@ def script(rounds: int) -> list[dict[str, Any]]:
     return [*calls, {"round": rounds, "say": "All pages are read.", **known}]
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 async def test_a_run_of_a_thousand_calls_over_a_long_thread_stays_far_below_the_limits_of_every_history(
     engine, temporal

@@ -24,6 +24,8 @@ from lockstitch.starter.contract import RunPolicy, ThreadRunRequest
 from lockstitch.tools import ToolRegistry
 from lockstitch.worker import build_workers
 
+pytestmark = pytest.mark.long
+
 RACES = 100
 AT_ONCE = 10
 WEATHER = {"type": "function", "function": {"name": "get_weather"}}

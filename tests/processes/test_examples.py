@@ -13,6 +13,8 @@ from PIL import Image
 
 from lockstitch.dev import DevOptions, DevStack
 
+pytestmark = pytest.mark.long
+
 MONTHS = {"Jan": 120, "Feb": 96, "Mar": 180}
 SALES = "date,product,sales\n" + "".join(
     f"2026-{number:02d}-{day:02d},kettle,{total // 2}\n"

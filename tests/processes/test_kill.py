@@ -18,7 +18,6 @@ COUNTS = """
         (SELECT sum(length(vectors)) / (2 * 256) FROM vector_store_vectors WHERE vector_store_id = :store)
     FROM vector_store_chunks WHERE vector_store_id = :store
 """
-pytestmark = pytest.mark.xdist_group("a stack whose processes die")
 QUICK = RunPolicy(heartbeat_timeout=timedelta(seconds=2))
 
 

@@ -79,6 +79,7 @@ async def request_of_two_steps(stack, client, monkeypatch) -> ThreadRunRequest:
     return ThreadRunRequest(assistant_id=assistant.id, messages=messages, policy=policy)
 
 
+@pytest.mark.long
 async def test_a_worker_killed_in_a_run_with_large_encrypted_messages_loses_nothing(
     stack, starter, request_of_two_steps, eventually
 ):

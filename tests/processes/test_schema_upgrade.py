@@ -7,6 +7,7 @@ from contextlib import closing
 
 import httpx2
 import openai
+import pytest
 
 NEXT_VERSION = """
     ALTER TABLE threads ADD COLUMN colour TEXT;
@@ -17,6 +18,7 @@ NEXT_VERSION = """
 """
 
 
+@pytest.mark.long
 async def test_processes_go_on_and_come_back_while_a_newer_release_upgrades_the_tables(own_stack):
     async with own_stack() as stack, openai.AsyncOpenAI(base_url=f"{stack.server_url}/v1", api_key="any") as client:
         assistant = await client.beta.assistants.create(model="script")

@@ -25,7 +25,6 @@ from lockstitch.worker import STOP_MARGIN
 STEPS = ("slow_step", "endless_step", "deaf_step")
 SCRIPT = [{"when": name, "round": 0, "call": [{"name": name, "arguments": {}}]} for name in STEPS]
 SCRIPT += [{"say": "Done."}]
-pytestmark = pytest.mark.xdist_group("a stack whose processes die")
 
 
 @dataclass

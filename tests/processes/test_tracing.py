@@ -143,6 +143,7 @@ def log_of(stack, name: str) -> list[dict[str, object]]:
     return [json.loads(line) for line in lines if line.startswith("{")]
 
 
+@pytest.mark.long
 async def test_a_request_and_its_run_are_one_trace_that_goes_on_with_the_callers(told):
     """What was not sent when the processes were told to stop is sent before they end."""
     collector = told.collector
@@ -173,6 +174,7 @@ async def test_a_request_and_its_run_are_one_trace_that_goes_on_with_the_callers
     assert {line["trace_id"] for line in logged} == {TRACE}
 
 
+@pytest.mark.long
 async def test_a_trace_says_nothing_of_what_anybody_wrote_not_even_in_errors(told):
     collector = told.collector
     refused = next(span for span in collector.spans if span.name == "execute_tool refuse")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import (
     StorageDriverActivityInfo,
@@ -25,28 +24,17 @@ from lockstitch.starter.payload_folder import PayloadFolder
 from lockstitch.starter.payload_keys import PayloadKeys
 from lockstitch.starter.payload_store import PayloadStore, payload_store_at
 from lockstitch.starter.payloads import data_converter_with
+from lockstitch.tests.s3_server import BUCKET, started_s3
 
-BUCKET = "payloads"
 LARGE = Payload(metadata={"encoding": b"json/plain"}, data=b'"' + b"x" * 300_000 + b'"')
 OTHER = Payload(metadata={"encoding": b"json/plain"}, data=b'"' + b"y" * 300_000 + b'"')
 
 
 @pytest.fixture(scope="module")
 def s3() -> Iterator[str]:
-    """A server with the API of S3 and one bucket, and an environment that leads to it."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-        boto3.client("s3").create_bucket(
-            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"}
-        )
-        yield f"http://{host}:{port}"
-    server.stop()
+    """The URL of a server with the API of S3, to which the environment leads."""
+    with started_s3() as url:
+        yield url
 
 
 @pytest.fixture(params=["folder", "bucket", "bucket without a prefix"])

@@ -43,6 +43,7 @@ async def deliver(lockstitch):
     await CommandDelivery(lockstitch.database, lockstitch.starter).sweep(older_than_seconds=0)
 
 
+@pytest.mark.long
 async def test_a_batch_of_two_thousand_files_keeps_a_small_history(engine, database, counts):
     store_id, batch_id = await database.write(lambda connection: add_batch(connection, 2000), long=True)
     async with engine([]) as lockstitch:

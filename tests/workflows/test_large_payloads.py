@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from lockstitch.errors import PayloadStoreUnavailable, PayloadTooLarge
 from lockstitch.starter.client import Starter, connect_temporal
@@ -12,6 +11,7 @@ from lockstitch.starter.contract import NewMessage
 from lockstitch.starter.payload_store import payload_store_at
 from lockstitch.starter.payloads import PayloadSettings
 from lockstitch.starter.temporal_server import TemporalServer
+from lockstitch.tests.s3_server import BUCKET, started_s3
 from lockstitch.tools import tool
 
 KEY = "k1:" + "A" * 43 + "="
@@ -20,20 +20,10 @@ LONG = "All of it. " + "x" * 240_000
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket on a server with the API of S3."""
-    import boto3
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", f"http://{host}:{port}")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    boto3.client("s3").create_bucket(Bucket="payloads")
-    yield "s3://payloads/lockstitch"
-    server.stop()
+def bucket() -> Iterator[str]:
+    """The URL of a bucket on a server with the API of S3."""
+    with started_s3():
+        yield f"s3://{BUCKET}/lockstitch"
 
 
 @pytest.fixture(params=["folder", "bucket"])
