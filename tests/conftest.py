@@ -96,14 +96,9 @@ class Companies(LoadScopeScheduling):
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Have several processes run the tests company by company, in the order in which they were collected."""
+    """Have several processes run the tests company by company, in their order: the longest ones are not the last."""
     config.option.loadscopereorder = False
     return Companies(config, log)
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no process is left with it at the end."""
-    items.sort(key=lambda item: item.path.parent != TESTS / "processes")
 
 
 def pytest_collection_finish() -> None:
