@@ -149,6 +149,7 @@ def database(kind: str, **more: Any) -> Values:
         (worker(autoscaling={"type": "hpa", "minReplicas": 11}), "minReplicas is larger than maxReplicas"),
         (worker(autoscaling={"type": "hpa", "minReplicas": 0}), "an HPA keeps one pod at least"),
         (worker(autoscaling={"type": "hpa", "hpa": {"cpu": 0}}), "there is nothing to scale by"),
+        (group(autoscaling=KEDA), "workerGroups.gpu.autoscaling.type is keda and there is nothing to scale by"),
         (
             worker(autoscaling={"type": "hpa", "hpa": {"memory": 70}}, resources={"requests": {"memory": None}}),
             "worker.resources.requests.memory is missing",

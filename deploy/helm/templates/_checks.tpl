@@ -198,6 +198,8 @@ Each ends the rendering with one sentence that says what to change.
 {{- end -}}
 {{- if eq $scaling.type "hpa" -}}
 {{- include "lockstitch.checks.hpa" (dict "path" $path "own" .own) -}}
+{{- else if and (eq $scaling.type "keda") (not (include "lockstitch.kedaTriggers" (dict "root" $ "spec" .) | trim)) -}}
+{{- fail (printf "%s.autoscaling.type is keda and there is nothing to scale by: name the task queues of its tools in keda.taskQueues, or set keda.triggers." $path) -}}
 {{- end -}}
 {{- end -}}
 {{- if eq (include "lockstitch.usesKeda" .) "true" -}}
