@@ -52,6 +52,16 @@ def test_code_reaches_name_servers_temporal_and_the_database_even_where_nobody_e
     assert "ingress" not in policy_of(release, "code")
 
 
+def test_code_may_be_led_to_a_store_of_payloads_or_left_without_a_policy() -> None:
+    store = {"payloads": {"externalStorage": {"url": "s3://payloads/production"}}}
+    way = {"to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}], "ports": [{"port": 443, "protocol": "TCP"}]}
+    led = render(postgresql(codeWorkers={"enabled": True, "networkPolicy": {"extraEgress": [way]}}) | store)
+    free = render(postgresql(codeWorkers={"enabled": True, "networkPolicy": {"enabled": False}}) | store)
+
+    assert way in policy_of(led, "code")["egress"]
+    assert not free.of_kind("NetworkPolicy")
+
+
 def test_documents_that_code_workers_read_may_be_embedded_by_an_endpoint() -> None:
     values = postgresql(codeWorkers={"enabled": True, "serves": ["code", "files"]})
 

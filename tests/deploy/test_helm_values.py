@@ -74,6 +74,8 @@ def worker(**more: Any) -> Values:
 
 
 KEDA = {"type": "keda"}
+S3 = {"payloads": {"externalStorage": {"url": "s3://payloads/production"}}}
+TO_S3 = {"ports": [{"port": 443, "protocol": "TCP"}]}
 OLD = {"buildId": "1.0", "tag": "1.0"}
 
 
@@ -167,6 +169,19 @@ def database(kind: str, **more: Any) -> Values:
             {"payloads": {"externalStorage": {"url": "s3://b/p", "existingClaim": "c"}}},
             "say in which folder the volume is mounted",
         ),
+        (
+            postgresql(codeWorkers={"enabled": True}) | S3,
+            "codeWorkers.networkPolicy.extraEgress is empty: the pods that run code could not reach the store",
+        ),
+        (
+            postgresql(
+                codeWorkers={"enabled": True, "networkPolicy": {"enabled": False}},
+                networkPolicy={"enabled": True, "extraEgress": [TO_S3]},
+            )
+            | S3,
+            "codeWorkers.networkPolicy.extraEgress is empty: the pods that run code could not reach the store",
+        ),
+        (S3 | {"networkPolicy": {"enabled": True}}, "networkPolicy.extraEgress is empty: the pods could not reach"),
         ({"codecServer": {"origins": ["https://ui.example.com"]}}, "payloads are neither encrypted nor stored"),
         ({"tracing": {"existingSecret": {"name": "s"}}}, "say which collector the headers are for"),
         ({"alerts": {"disabled": ["NoSuchAlert"]}}, "alerts.disabled names NoSuchAlert, and there is no such alert"),

@@ -9,7 +9,7 @@ Each ends the rendering with one sentence that says what to change.
 {{- else -}}
 {{- include "lockstitch.checks.postgresql" . -}}
 {{- end -}}
-{{- range $part := list "model" "assistants" "temporal" "payloads" "groups" "sandbox" "versions" "autoscaling" "alerts" -}}
+{{- range $part := list "model" "assistants" "temporal" "payloads" "groups" "sandbox" "versions" "autoscaling" "alerts" "network" -}}
 {{- include (printf "lockstitch.checks.%s" $part) $ -}}
 {{- end -}}
 {{- range (include "lockstitch.processes" . | fromJson).items -}}
@@ -234,6 +234,18 @@ Each ends the rendering with one sentence that says what to change.
 {{- range .Values.alerts.disabled -}}
 {{- if not (has . $known) -}}
 {{- fail (printf "alerts.disabled names %s, and there is no such alert: there are %s." . (join ", " $known)) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* A process that cannot reach the store of payloads does not start. */}}
+{{- define "lockstitch.checks.network" -}}
+{{- if hasPrefix "s3://" .Values.payloads.externalStorage.url -}}
+{{- if and (eq (include "lockstitch.codeIsConfined" .) "true") (not .Values.codeWorkers.networkPolicy.extraEgress) -}}
+{{- fail "payloads.externalStorage.url begins with s3:// and codeWorkers.networkPolicy.extraEgress is empty: the pods that run code could not reach the store, so say there where it is, or switch their network policy off." -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.extraEgress) -}}
+{{- fail "payloads.externalStorage.url begins with s3://, networkPolicy.enabled is true and networkPolicy.extraEgress is empty: the pods could not reach the store, so say there where it is." -}}
 {{- end -}}
 {{- end -}}
 {{- end }}
