@@ -80,6 +80,22 @@ def test_only_clients_reach_the_api_and_only_prometheus_the_metrics() -> None:
     assert {"podSelector": {}} in server[0]["from"]
 
 
+def test_the_notes_say_who_may_read_metrics_wherever_there_is_a_policy() -> None:
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    code_alone = render(postgresql(codeWorkers={"enabled": True}))
+    everybody = render({"networkPolicy": {"enabled": True}})
+    told = render(postgresql(codeWorkers={"enabled": True}, networkPolicy={"metrics": {"from": [prometheus]}}))
+
+    sentence = (
+        "The pods of demo-lockstitch-code, and no others, are under a network policy; nobody may read their metrics"
+    )
+    assert f"{sentence} before networkPolicy.metrics.from says who." in code_alone.notes
+    assert "nobody may read metrics before networkPolicy.metrics.from says who." in everybody.notes
+    assert "their metrics are read as networkPolicy.metrics.from says." in told.notes
+    assert policy_of(told, "code")["ingress"][0]["from"] == [prometheus]
+    assert "under a network policy" not in render(postgresql()).notes
+
+
 def test_without_a_way_out_of_the_cluster_every_way_leads_to_a_namespace_or_a_pod() -> None:
     release = release_of("air-gapped")
     ways = [rule for each in release.of_kind("NetworkPolicy").values() for rule in each["spec"]["egress"]]

@@ -182,6 +182,14 @@ def database(kind: str, **more: Any) -> Values:
             "codeWorkers.networkPolicy.extraEgress is empty: the pods that run code could not reach the store",
         ),
         (S3 | {"networkPolicy": {"enabled": True}}, "networkPolicy.extraEgress is empty: the pods could not reach"),
+        (
+            postgresql(codeWorkers={"enabled": True}, metrics={"serviceMonitor": {"enabled": True}}),
+            "the network policy of the pods that run code would keep Prometheus out",
+        ),
+        (
+            {"networkPolicy": {"enabled": True}, "metrics": {"serviceMonitor": {"enabled": True}}},
+            "the network policy of every pod would keep Prometheus out",
+        ),
         ({"codecServer": {"origins": ["https://ui.example.com"]}}, "payloads are neither encrypted nor stored"),
         ({"tracing": {"existingSecret": {"name": "s"}}}, "say which collector the headers are for"),
         ({"alerts": {"disabled": ["NoSuchAlert"]}}, "alerts.disabled names NoSuchAlert, and there is no such alert"),

@@ -238,7 +238,7 @@ Each ends the rendering with one sentence that says what to change.
 {{- end -}}
 {{- end }}
 
-{{/* A process that cannot reach the store of payloads does not start. */}}
+{{/* What the network policies are not told and the pods need: a process that cannot reach the store of payloads does not start. */}}
 {{- define "lockstitch.checks.network" -}}
 {{- if hasPrefix "s3://" .Values.payloads.externalStorage.url -}}
 {{- if and (eq (include "lockstitch.codeIsConfined" .) "true") (not .Values.codeWorkers.networkPolicy.extraEgress) -}}
@@ -247,6 +247,10 @@ Each ends the rendering with one sentence that says what to change.
 {{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.extraEgress) -}}
 {{- fail "payloads.externalStorage.url begins with s3://, networkPolicy.enabled is true and networkPolicy.extraEgress is empty: the pods could not reach the store, so say there where it is." -}}
 {{- end -}}
+{{- end -}}
+{{- $confined := or .Values.networkPolicy.enabled (eq (include "lockstitch.codeIsConfined" .) "true") -}}
+{{- if and .Values.metrics.serviceMonitor.enabled $confined (not .Values.networkPolicy.metrics.from) -}}
+{{- fail (printf "metrics.serviceMonitor.enabled is true and networkPolicy.metrics.from is empty: the network policy of %s would keep Prometheus out, so say there where it is." (ternary "every pod" "the pods that run code" .Values.networkPolicy.enabled)) -}}
 {{- end -}}
 {{- end }}
 
