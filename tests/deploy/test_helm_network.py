@@ -63,10 +63,14 @@ def test_code_may_be_led_to_a_store_of_payloads_or_left_without_a_policy() -> No
 
 
 def test_documents_that_code_workers_read_may_be_embedded_by_an_endpoint() -> None:
-    values = postgresql(codeWorkers={"enabled": True, "serves": ["code", "files"]})
+    embedder = {"to": [{"ipBlock": {"cidr": "198.51.100.7/32"}}]}
+    values = postgresql(
+        codeWorkers={"enabled": True, "serves": ["code", "files"]}, networkPolicy={"models": {"to": embedder["to"]}}
+    )
+    embedding = render(values | {"embeddings": {"embedder": "endpoint"}})
 
     assert 443 not in ports_out(render(values), "code")
-    assert 443 in ports_out(render(values | {"embeddings": {"embedder": "endpoint"}}), "code")
+    assert embedder | {"ports": [{"port": 443, "protocol": "TCP"}]} in policy_of(embedding, "code")["egress"]
 
 
 def test_only_clients_reach_the_api_and_only_prometheus_the_metrics() -> None:

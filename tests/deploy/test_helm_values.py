@@ -183,6 +183,10 @@ def database(kind: str, **more: Any) -> Values:
         ),
         (S3 | {"networkPolicy": {"enabled": True}}, "networkPolicy.extraEgress is empty: the pods could not reach"),
         (
+            postgresql(codeWorkers={"enabled": True, "serves": ["code", "files"]}, embeddings={"embedder": "endpoint"}),
+            "networkPolicy.models.to is empty: the pods that run code could reach everything",
+        ),
+        (
             postgresql(codeWorkers={"enabled": True}, metrics={"serviceMonitor": {"enabled": True}}),
             "the network policy of the pods that run code would keep Prometheus out",
         ),

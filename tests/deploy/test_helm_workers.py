@@ -87,6 +87,18 @@ def test_the_group_of_code_gets_no_key_but_those_without_which_it_could_not_work
     assert not code.keys() & (RUN_SETTINGS | SEARCH_SETTINGS | {"LOCKSTITCH_TOOLS", "LOCKSTITCH_LINK_SECRETS"})
 
 
+def test_code_workers_that_embed_documents_get_the_key_of_that_endpoint_and_no_other() -> None:
+    values = postgresql(
+        codeWorkers={"enabled": True, "serves": ["code", "files"]},
+        embeddings={"embedder": "endpoint", "existingSecret": {"name": "embeddings"}},
+        model={"existingSecret": {"name": "model-endpoint"}},
+        networkPolicy={"models": {"to": [{"podSelector": {"matchLabels": {"app": "embedder"}}}]}},
+    )
+
+    keys = render(values).environment("code").keys() & SECRET_SETTINGS
+    assert keys == {"LOCKSTITCH_DATABASE_URL", "LOCKSTITCH_EMBEDDINGS_API_KEY"}
+
+
 def test_the_group_of_code_is_apart_in_every_way(everything: Release) -> None:
     pod, [container] = pod_of(everything, "code"), pod_of(everything, "code")["containers"]
     volumes = {each["name"]: each.get("emptyDir") for each in pod["volumes"]}

@@ -248,6 +248,10 @@ Each ends the rendering with one sentence that says what to change.
 {{- fail "payloads.externalStorage.url begins with s3://, networkPolicy.enabled is true and networkPolicy.extraEgress is empty: the pods could not reach the store, so say there where it is." -}}
 {{- end -}}
 {{- end -}}
+{{- $embeds := and (has "files" .Values.codeWorkers.serves) (eq .Values.embeddings.embedder "endpoint") -}}
+{{- if and (eq (include "lockstitch.codeIsConfined" .) "true") $embeds (not .Values.networkPolicy.models.to) -}}
+{{- fail "codeWorkers.serves has files, embeddings.embedder is endpoint and networkPolicy.models.to is empty: the pods that run code could reach everything on those ports, so say there where the endpoint is, or have files served by others." -}}
+{{- end -}}
 {{- $confined := or .Values.networkPolicy.enabled (eq (include "lockstitch.codeIsConfined" .) "true") -}}
 {{- if and .Values.metrics.serviceMonitor.enabled $confined (not .Values.networkPolicy.metrics.from) -}}
 {{- fail (printf "metrics.serviceMonitor.enabled is true and networkPolicy.metrics.from is empty: the network policy of %s would keep Prometheus out, so say there where it is." (ternary "every pod" "the pods that run code" .Values.networkPolicy.enabled)) -}}
