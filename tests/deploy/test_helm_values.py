@@ -90,6 +90,11 @@ def database(kind: str, **more: Any) -> Values:
         ({"worker": {"replicas": 0}}, "worker.replicas is 0 and database.type is sqlite"),
         ({"worker": {"nodeSelector": {"disk": "ssd"}}}, "set nodeSelector at the top level"),
         (database("sqlite", existingSecret={"name": "s"}), "a SQLite URL is no secret"),
+        (database("sqlite", tls={"caSecret": {"name": "ca"}}), "a SQLite database is a file"),
+        (
+            database("postgresql", url="postgresql://db/x?sslmode=verify-full", tls={"caSecret": {"name": "ca"}}),
+            "add sslmode=verify-full&sslrootcert=/etc/lockstitch/database-tls/ca.crt to the URL",
+        ),
         (database("sqlite", url="postgresql://db/x"), "does not begin with sqlite:////data/"),
         (database("sqlite", url="sqlite:////tmp/x.db"), "does not begin with sqlite:////data/"),
         (database("sqlite", persistence={"enabled": False, "existingClaim": "c"}), "leave the claim empty"),

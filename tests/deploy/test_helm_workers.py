@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from lockstitch.tests.deploy.rendering import (
+    ROOT,
     RUN_SETTINGS,
     SEARCH_SETTINGS,
     SECRET_SETTINGS,
@@ -263,6 +264,41 @@ def test_certificates_are_mounted_as_files_that_only_the_processes_read() -> Non
         assert environment["LOCKSTITCH_TEMPORAL_TLS"] == "true"
         reference = environment["LOCKSTITCH_TEMPORAL_API_KEY"]["valueFrom"]["secretKeyRef"]
         assert reference == {"name": "temporal-cloud", "key": "api-key"}
+
+
+# The database
+
+DATABASE_CA = "/etc/lockstitch/database-tls/ca.crt"
+
+
+def test_every_pod_that_opens_the_database_has_the_authority_that_signed_its_certificate() -> None:
+    release = release_of("temporal-cloud")
+
+    assert [kind for kind in ("Deployment", "Job") if release.of_kind(kind)] == ["Deployment", "Job"]
+    for pod in release.pods:
+        [volume] = [each for each in pod["spec"]["volumes"] if each["name"] == "database-tls"]
+        [source] = volume["projected"]["sources"]
+        [item] = source["secret"]["items"]
+        assert (source["secret"]["name"], item["key"]) == ("database-authority", "authority.pem")
+        assert volume["projected"]["defaultMode"] == 0o440
+        for container in pod["spec"]["containers"]:
+            [mount] = [each for each in container["volumeMounts"] if each["name"] == "database-tls"]
+            assert (f"{mount['mountPath']}/{item['path']}", mount["readOnly"]) == (DATABASE_CA, True)
+
+
+def test_a_url_that_names_the_authority_is_taken_and_without_one_nothing_is_mounted() -> None:
+    url = f"postgresql://db/x?sslmode=verify-full&sslrootcert={DATABASE_CA}"
+    values = {"type": "postgresql", "url": url}
+    named = render({"database": values | {"tls": {"caSecret": {"name": "ca"}}}})
+
+    assert named.environment("worker")["LOCKSTITCH_DATABASE_URL"] == url
+    assert "database-tls" in [each["name"] for each in pod_of(named, "worker")["volumes"]]
+    assert "database-tls" not in [each["name"] for each in pod_of(render({"database": values}), "worker")["volumes"]]
+
+
+@pytest.mark.parametrize("page", ["deployment.md", "database.md"])
+def test_the_docs_name_the_file_of_the_authority(page: str) -> None:
+    assert DATABASE_CA in (ROOT / "docs" / page).read_text()
 
 
 # Migrations

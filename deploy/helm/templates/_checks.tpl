@@ -54,6 +54,9 @@ Each ends the rendering with one sentence that says what to change.
 {{- if $database.existingSecret.name -}}
 {{- fail "database.existingSecret.name is set and database.type is sqlite: a SQLite URL is no secret, so set database.type to postgresql or leave the name empty." -}}
 {{- end -}}
+{{- if $database.tls.caSecret.name -}}
+{{- fail "database.tls.caSecret.name is set and database.type is sqlite: a SQLite database is a file, so leave the name empty or set database.type to postgresql." -}}
+{{- end -}}
 {{- if and $database.url (not (regexMatch "^sqlite:////data/[^/]" $database.url)) -}}
 {{- fail "database.url does not begin with sqlite:////data/ and database.type is sqlite: the volume is mounted at /data, so put the file there or set database.type to postgresql." -}}
 {{- end -}}
@@ -75,6 +78,10 @@ Each ends the rendering with one sentence that says what to change.
 {{- end -}}
 {{- if or (regexMatch "://[^/?#@]*:[^/?#]*@" $database.url) (regexMatch "[?&]password=" $database.url) -}}
 {{- fail "database.url holds a password: put the URL into a Secret and name that in database.existingSecret.name." -}}
+{{- end -}}
+{{- $authority := printf "sslrootcert=%s/ca.crt" (include "lockstitch.databaseTlsFolder" .) -}}
+{{- if and $database.url $database.tls.caSecret.name (not (contains $authority $database.url)) -}}
+{{- fail (printf "database.tls.caSecret.name is set and database.url does not have %s: nothing would be checked against that authority, so add sslmode=verify-full&%s to the URL." $authority $authority) -}}
 {{- end -}}
 {{- if $database.persistence.existingClaim -}}
 {{- fail "database.persistence.existingClaim is set and database.type is postgresql: the claim is for a SQLite database only." -}}

@@ -132,6 +132,7 @@ securityContext:
   persistentVolumeClaim:
     claimName: {{ . | quote }}
 {{- end }}
+{{- include "lockstitch.databaseTlsVolume" . }}
 {{- with $values.temporal.tls }}
 {{- if or .caSecret.name .clientCertSecret.name }}
 - name: temporal-tls
@@ -160,7 +161,33 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* Where they are mounted. Takes the root. */}}
+{{/* With what PostgreSQL's certificate is checked, in each pod that opens the database. Takes the root. */}}
+{{- define "lockstitch.databaseTlsVolume" -}}
+{{- with .Values.database.tls.caSecret }}
+{{- if .name }}
+- name: database-tls
+  projected:
+    # 0440: the processes read it as members of fsGroup.
+    defaultMode: 288
+    sources:
+      - secret:
+          name: {{ .name | quote }}
+          items:
+            - {key: {{ .key | quote }}, path: ca.crt}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where it is mounted. Takes the root. */}}
+{{- define "lockstitch.databaseTlsMount" -}}
+{{- if .Values.database.tls.caSecret.name }}
+- name: database-tls
+  mountPath: {{ include "lockstitch.databaseTlsFolder" . }}
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{/* Where the shared volumes are mounted. Takes the root. */}}
 {{- define "lockstitch.sharedMounts" -}}
 {{- if eq .Values.database.type "sqlite" }}
 - name: data
@@ -170,6 +197,7 @@ securityContext:
 - name: payloads
   mountPath: {{ .Values.payloads.externalStorage.url | trimPrefix "file://" | quote }}
 {{- end }}
+{{- include "lockstitch.databaseTlsMount" . }}
 {{- if or .Values.temporal.tls.caSecret.name .Values.temporal.tls.clientCertSecret.name }}
 - name: temporal-tls
   mountPath: {{ include "lockstitch.tlsFolder" . }}
