@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from lockstitch.tests.deploy.cluster import cluster_with, deployments_on
 from lockstitch.tests.deploy.rendering import (
+    NAMESPACE,
     ROOT,
     RUN_SETTINGS,
     SEARCH_SETTINGS,
@@ -12,6 +14,7 @@ from lockstitch.tests.deploy.rendering import (
     VALUES_FILES,
     Object,
     Release,
+    Values,
     postgresql,
     release_of,
     render,
@@ -199,6 +202,58 @@ def test_whatever_scales_a_deployment_decides_its_replicas_alone(everything: Rel
 
     assert sorted(scaled + counted) == sorted(everything.of_kind("Deployment"))
     assert everything.of_kind("PodDisruptionBudget").keys() >= set(scaled)
+
+
+def live(process: str, replicas: int, *managers: Object) -> Object:
+    """A Deployment of the release as the API server shows it, with who has set what."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": f"demo-lockstitch-{process}",
+            "namespace": NAMESPACE,
+            "managedFields": [{"apiVersion": "apps/v1", "fieldsType": "FieldsV1", **each} for each in managers],
+        },
+        "spec": {"replicas": replicas},
+    }
+
+
+BY_HELM_3 = {"manager": "helm", "operation": "Update"}
+BY_HELM_4 = {"manager": "helm", "operation": "Apply"}
+BY_HPA = {"manager": "kube-controller-manager", "operation": "Update", "subresource": "scale"}
+
+
+def upgraded(values: Values, *deployments: Object) -> dict[str, int | None]:
+    """The number that each Deployment asks for in an upgrade of a cluster with these, by the names of the processes."""
+    with cluster_with(list(deployments)) as config:
+        applied = deployments_on(config, values)
+    return {name.removeprefix("demo-lockstitch-"): each["spec"].get("replicas") for name, each in applied.items()}
+
+
+@pytest.mark.parametrize("managers", [(BY_HELM_3,), (BY_HELM_4,), (BY_HELM_3, BY_HPA)])
+def test_an_autoscaler_takes_over_the_pods_that_there_are(managers: tuple[Object, ...]) -> None:
+    values = postgresql(server={"replicas": 2}, worker={"replicas": 3, "autoscaling": {"type": "keda"}})
+
+    assert upgraded(values, live("server", 5), live("worker", 10, *managers)) == {"server": 2, "worker": 10}
+
+
+def test_a_number_that_the_autoscaler_has_set_is_left_to_it_where_another_one_would_be_a_conflict() -> None:
+    values = postgresql(worker={"autoscaling": {"type": "hpa"}})
+
+    assert upgraded(values, live("worker", 10, BY_HELM_4, BY_HPA))["worker"] is None
+
+
+def test_a_deployment_that_is_new_under_an_autoscaler_asks_for_no_number() -> None:
+    values = postgresql(worker={"autoscaling": {"type": "hpa", "minReplicas": 4}})
+
+    assert upgraded(values, live("server", 1)) == {"server": 1, "worker": None}
+
+
+@pytest.mark.parametrize(("kind", "replicas"), [("hpa", 4), ("keda", 0)])
+def test_a_deployment_without_pods_gets_some_where_its_autoscaler_would_give_it_none(kind: str, replicas: int) -> None:
+    values = postgresql(worker={"autoscaling": {"type": kind, "minReplicas": 4}})
+
+    assert upgraded(values, live("worker", 0, BY_HELM_3))["worker"] == replicas
 
 
 def triggers_of(release: Release, process: str) -> list[dict[str, Any]]:
