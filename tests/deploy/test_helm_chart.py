@@ -3,10 +3,11 @@
 import re
 
 import helm_python
+import jsonschema
 import kubernetes_validate
 import pytest
 
-from lockstitch.tests.deploy import custom_resources
+from lockstitch.tests.deploy import cluster_schemas, custom_resources
 from lockstitch.tests.deploy.rendering import (
     CHART,
     ROOT,
@@ -26,7 +27,8 @@ from lockstitch.tests.deploy.rendering import (
     render,
 )
 
-CLUSTER_VERSIONS = ("1.30", kubernetes_validate.latest_version())
+OLDEST_CLUSTER = "1.30"
+CLUSTER_VERSIONS = (cluster_schemas.newest_release(OLDEST_CLUSTER), kubernetes_validate.latest_version())
 
 
 @pytest.fixture(params=VALUES_FILES)
@@ -50,11 +52,19 @@ def test_the_oldest_and_the_newest_cluster_accept_every_object(release: Release,
         if each["kind"] in custom_resources.KINDS:
             custom_resources.validate(each)
         else:
-            kubernetes_validate.validate(each, version, strict=True)
+            cluster_schemas.validate(each, version)
+
+
+def test_a_cluster_refuses_what_it_does_not_know() -> None:
+    [deployment] = release_of("defaults").of_kind("Deployment").values()
+
+    for version in CLUSTER_VERSIONS:
+        with pytest.raises(jsonschema.ValidationError, match="'replica' was unexpected"):
+            cluster_schemas.validate(deployment | {"spec": deployment["spec"] | {"replica": 2}}, version)
 
 
 def test_the_oldest_cluster_tested_is_the_oldest_one_that_the_chart_allows() -> None:
-    assert chart().metadata["kubeVersion"] == f">={CLUSTER_VERSIONS[0]}.0-0"
+    assert chart().metadata["kubeVersion"] == f">={OLDEST_CLUSTER}.0-0"
 
 
 def test_every_object_carries_the_standard_labels(release: Release) -> None:
