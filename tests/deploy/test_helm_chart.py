@@ -26,6 +26,7 @@ from lockstitch.tests.deploy.rendering import (
     release_of,
     render,
 )
+from lockstitch.worker import STOP_MARGIN
 
 OLDEST_CLUSTER = "1.30"
 CLUSTER_VERSIONS = (cluster_schemas.newest_release(OLDEST_CLUSTER), kubernetes_validate.latest_version())
@@ -240,7 +241,7 @@ def test_a_pod_is_killed_only_after_draining_and_the_grace_of_its_processes(rele
     for deployment in release.of_kind("Deployment").values():
         pod = deployment["spec"]["template"]
         left = pod["spec"]["terminationGracePeriodSeconds"] - drain["preStop"]["sleep"]["seconds"] - grace
-        assert left >= 10
+        assert left > STOP_MARGIN.total_seconds()
 
 
 def test_each_container_starts_its_process_with_its_resources(release: Release) -> None:
