@@ -30,14 +30,13 @@ def closed(schema: Any) -> Any:
 
 
 @cache
-def schema_of(kind: str) -> dict[str, Any]:
-    """The strict schema of one kind of resource."""
+def validator_of(kind: str) -> jsonschema.Draft202012Validator:
+    """What checks one kind of resource strictly."""
     model = getattr(import_module(KINDS[kind][1]), kind)
-    schema: dict[str, Any] = closed(model.model_json_schema())
-    return schema
+    return jsonschema.Draft202012Validator(closed(model.model_json_schema()))
 
 
 def validate(resource: dict[str, Any]) -> None:
     """Raise `jsonschema.ValidationError` where an operator would refuse the resource, or ignore a part of it."""
     assert resource["apiVersion"] == KINDS[resource["kind"]][0]
-    jsonschema.validate(resource, schema_of(resource["kind"]))
+    validator_of(resource["kind"]).validate(resource)

@@ -11,6 +11,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm"
 VALUES = Path(__file__).parent / "values"
+NAMESPACE = "assistants"
 VALUES_FILES = sorted(path.stem for path in VALUES.glob("*.yaml"))
 
 SERVER_SETTINGS = {
@@ -162,7 +163,7 @@ def chart() -> helm_python.Chart:
 
 
 def render(values: Values) -> Release:
-    manifests = chart().render(values, name="demo", namespace="assistants", is_install=True)
+    manifests = chart().render(values, name="demo", namespace=NAMESPACE, is_install=True)
     notes = next(text for path, text in manifests.items() if path.endswith("NOTES.txt"))
     texts = [text for path, text in manifests.items() if not path.endswith("NOTES.txt")]
     objects = [each for text in texts for each in yaml.safe_load_all(text) if each]

@@ -3,10 +3,11 @@
 import re
 
 import helm_python
+import jsonschema
 import kubernetes_validate
 import pytest
 
-from lockstitch.tests.deploy import custom_resources
+from lockstitch.tests.deploy import cluster_schemas, custom_resources
 from lockstitch.tests.deploy.rendering import (
     CHART,
     ROOT,
@@ -25,8 +26,10 @@ from lockstitch.tests.deploy.rendering import (
     release_of,
     render,
 )
+from lockstitch.worker import STOP_MARGIN
 
-CLUSTER_VERSIONS = ("1.30", kubernetes_validate.latest_version())
+OLDEST_CLUSTER = "1.30"
+CLUSTER_VERSIONS = (cluster_schemas.newest_release(OLDEST_CLUSTER), kubernetes_validate.latest_version())
 
 
 @pytest.fixture(params=VALUES_FILES)
@@ -50,11 +53,19 @@ def test_the_oldest_and_the_newest_cluster_accept_every_object(release: Release,
         if each["kind"] in custom_resources.KINDS:
             custom_resources.validate(each)
         else:
-            kubernetes_validate.validate(each, version, strict=True)
+            cluster_schemas.validate(each, version)
+
+
+def test_a_cluster_refuses_what_it_does_not_know() -> None:
+    [deployment] = release_of("defaults").of_kind("Deployment").values()
+
+    for version in CLUSTER_VERSIONS:
+        with pytest.raises(jsonschema.ValidationError, match="'replica' was unexpected"):
+            cluster_schemas.validate(deployment | {"spec": deployment["spec"] | {"replica": 2}}, version)
 
 
 def test_the_oldest_cluster_tested_is_the_oldest_one_that_the_chart_allows() -> None:
-    assert chart().metadata["kubeVersion"] == f">={CLUSTER_VERSIONS[0]}.0-0"
+    assert chart().metadata["kubeVersion"] == f">={OLDEST_CLUSTER}.0-0"
 
 
 def test_every_object_carries_the_standard_labels(release: Release) -> None:
@@ -230,7 +241,7 @@ def test_a_pod_is_killed_only_after_draining_and_the_grace_of_its_processes(rele
     for deployment in release.of_kind("Deployment").values():
         pod = deployment["spec"]["template"]
         left = pod["spec"]["terminationGracePeriodSeconds"] - drain["preStop"]["sleep"]["seconds"] - grace
-        assert left >= 10
+        assert left > STOP_MARGIN.total_seconds()
 
 
 def test_each_container_starts_its_process_with_its_resources(release: Release) -> None:

@@ -52,11 +52,25 @@ def test_code_reaches_name_servers_temporal_and_the_database_even_where_nobody_e
     assert "ingress" not in policy_of(release, "code")
 
 
+def test_code_may_be_led_to_a_store_of_payloads_or_left_without_a_policy() -> None:
+    store = {"payloads": {"externalStorage": {"url": "s3://payloads/production"}}}
+    way = {"to": [{"ipBlock": {"cidr": "198.51.100.0/24"}}], "ports": [{"port": 443, "protocol": "TCP"}]}
+    led = render(postgresql(codeWorkers={"enabled": True, "networkPolicy": {"extraEgress": [way]}}) | store)
+    free = render(postgresql(codeWorkers={"enabled": True, "networkPolicy": {"enabled": False}}) | store)
+
+    assert way in policy_of(led, "code")["egress"]
+    assert not free.of_kind("NetworkPolicy")
+
+
 def test_documents_that_code_workers_read_may_be_embedded_by_an_endpoint() -> None:
-    values = postgresql(codeWorkers={"enabled": True, "serves": ["code", "files"]})
+    embedder = {"to": [{"ipBlock": {"cidr": "198.51.100.7/32"}}]}
+    values = postgresql(
+        codeWorkers={"enabled": True, "serves": ["code", "files"]}, networkPolicy={"models": {"to": embedder["to"]}}
+    )
+    embedding = render(values | {"embeddings": {"embedder": "endpoint"}})
 
     assert 443 not in ports_out(render(values), "code")
-    assert 443 in ports_out(render(values | {"embeddings": {"embedder": "endpoint"}}), "code")
+    assert embedder | {"ports": [{"port": 443, "protocol": "TCP"}]} in policy_of(embedding, "code")["egress"]
 
 
 def test_only_clients_reach_the_api_and_only_prometheus_the_metrics() -> None:
@@ -68,6 +82,22 @@ def test_only_clients_reach_the_api_and_only_prometheus_the_metrics() -> None:
     monitoring = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
     assert server[1]["from"] == worker[0]["from"] == [monitoring]
     assert {"podSelector": {}} in server[0]["from"]
+
+
+def test_the_notes_say_who_may_read_metrics_wherever_there_is_a_policy() -> None:
+    prometheus = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    code_alone = render(postgresql(codeWorkers={"enabled": True}))
+    everybody = render({"networkPolicy": {"enabled": True}})
+    told = render(postgresql(codeWorkers={"enabled": True}, networkPolicy={"metrics": {"from": [prometheus]}}))
+
+    sentence = (
+        "The pods of demo-lockstitch-code, and no others, are under a network policy; nobody may read their metrics"
+    )
+    assert f"{sentence} before networkPolicy.metrics.from says who." in code_alone.notes
+    assert "nobody may read metrics before networkPolicy.metrics.from says who." in everybody.notes
+    assert "their metrics are read as networkPolicy.metrics.from says." in told.notes
+    assert policy_of(told, "code")["ingress"][0]["from"] == [prometheus]
+    assert "under a network policy" not in render(postgresql()).notes
 
 
 def test_without_a_way_out_of_the_cluster_every_way_leads_to_a_namespace_or_a_pod() -> None:

@@ -74,6 +74,8 @@ def worker(**more: Any) -> Values:
 
 
 KEDA = {"type": "keda"}
+S3 = {"payloads": {"externalStorage": {"url": "s3://payloads/production"}}}
+TO_S3 = {"ports": [{"port": 443, "protocol": "TCP"}]}
 OLD = {"buildId": "1.0", "tag": "1.0"}
 
 
@@ -88,6 +90,11 @@ def database(kind: str, **more: Any) -> Values:
         ({"worker": {"replicas": 0}}, "worker.replicas is 0 and database.type is sqlite"),
         ({"worker": {"nodeSelector": {"disk": "ssd"}}}, "set nodeSelector at the top level"),
         (database("sqlite", existingSecret={"name": "s"}), "a SQLite URL is no secret"),
+        (database("sqlite", tls={"caSecret": {"name": "ca"}}), "a SQLite database is a file"),
+        (
+            database("postgresql", url="postgresql://db/x?sslmode=verify-full", tls={"caSecret": {"name": "ca"}}),
+            "add sslmode=verify-full&sslrootcert=/etc/lockstitch/database-tls/ca.crt to the URL",
+        ),
         (database("sqlite", url="postgresql://db/x"), "does not begin with sqlite:////data/"),
         (database("sqlite", url="sqlite:////tmp/x.db"), "does not begin with sqlite:////data/"),
         (database("sqlite", persistence={"enabled": False, "existingClaim": "c"}), "leave the claim empty"),
@@ -149,6 +156,7 @@ def database(kind: str, **more: Any) -> Values:
         (worker(autoscaling={"type": "hpa", "minReplicas": 11}), "minReplicas is larger than maxReplicas"),
         (worker(autoscaling={"type": "hpa", "minReplicas": 0}), "an HPA keeps one pod at least"),
         (worker(autoscaling={"type": "hpa", "hpa": {"cpu": 0}}), "there is nothing to scale by"),
+        (group(autoscaling=KEDA), "workerGroups.gpu.autoscaling.type is keda and there is nothing to scale by"),
         (
             worker(autoscaling={"type": "hpa", "hpa": {"memory": 70}}, resources={"requests": {"memory": None}}),
             "worker.resources.requests.memory is missing",
@@ -165,6 +173,31 @@ def database(kind: str, **more: Any) -> Values:
         (
             {"payloads": {"externalStorage": {"url": "s3://b/p", "existingClaim": "c"}}},
             "say in which folder the volume is mounted",
+        ),
+        (
+            postgresql(codeWorkers={"enabled": True}) | S3,
+            "codeWorkers.networkPolicy.extraEgress is empty: the pods that run code could not reach the store",
+        ),
+        (
+            postgresql(
+                codeWorkers={"enabled": True, "networkPolicy": {"enabled": False}},
+                networkPolicy={"enabled": True, "extraEgress": [TO_S3]},
+            )
+            | S3,
+            "codeWorkers.networkPolicy.extraEgress is empty: the pods that run code could not reach the store",
+        ),
+        (S3 | {"networkPolicy": {"enabled": True}}, "networkPolicy.extraEgress is empty: the pods could not reach"),
+        (
+            postgresql(codeWorkers={"enabled": True, "serves": ["code", "files"]}, embeddings={"embedder": "endpoint"}),
+            "networkPolicy.models.to is empty: the pods that run code could reach everything",
+        ),
+        (
+            postgresql(codeWorkers={"enabled": True}, metrics={"serviceMonitor": {"enabled": True}}),
+            "the network policy of the pods that run code would keep Prometheus out",
+        ),
+        (
+            {"networkPolicy": {"enabled": True}, "metrics": {"serviceMonitor": {"enabled": True}}},
+            "the network policy of every pod would keep Prometheus out",
         ),
         ({"codecServer": {"origins": ["https://ui.example.com"]}}, "payloads are neither encrypted nor stored"),
         ({"tracing": {"existingSecret": {"name": "s"}}}, "say which collector the headers are for"),

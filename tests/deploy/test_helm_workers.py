@@ -4,13 +4,17 @@ from typing import Any
 
 import pytest
 
+from lockstitch.tests.deploy.cluster import cluster_with, deployments_on
 from lockstitch.tests.deploy.rendering import (
+    NAMESPACE,
+    ROOT,
     RUN_SETTINGS,
     SEARCH_SETTINGS,
     SECRET_SETTINGS,
     VALUES_FILES,
     Object,
     Release,
+    Values,
     postgresql,
     release_of,
     render,
@@ -85,6 +89,18 @@ def test_the_group_of_code_gets_no_key_but_those_without_which_it_could_not_work
         "OTEL_EXPORTER_OTLP_HEADERS",
     }
     assert not code.keys() & (RUN_SETTINGS | SEARCH_SETTINGS | {"LOCKSTITCH_TOOLS", "LOCKSTITCH_LINK_SECRETS"})
+
+
+def test_code_workers_that_embed_documents_get_the_key_of_that_endpoint_and_no_other() -> None:
+    values = postgresql(
+        codeWorkers={"enabled": True, "serves": ["code", "files"]},
+        embeddings={"embedder": "endpoint", "existingSecret": {"name": "embeddings"}},
+        model={"existingSecret": {"name": "model-endpoint"}},
+        networkPolicy={"models": {"to": [{"podSelector": {"matchLabels": {"app": "embedder"}}}]}},
+    )
+
+    keys = render(values).environment("code").keys() & SECRET_SETTINGS
+    assert keys == {"LOCKSTITCH_DATABASE_URL", "LOCKSTITCH_EMBEDDINGS_API_KEY"}
 
 
 def test_the_group_of_code_is_apart_in_every_way(everything: Release) -> None:
@@ -188,6 +204,58 @@ def test_whatever_scales_a_deployment_decides_its_replicas_alone(everything: Rel
     assert everything.of_kind("PodDisruptionBudget").keys() >= set(scaled)
 
 
+def live(process: str, replicas: int, *managers: Object) -> Object:
+    """A Deployment of the release as the API server shows it, with who has set what."""
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {
+            "name": f"demo-lockstitch-{process}",
+            "namespace": NAMESPACE,
+            "managedFields": [{"apiVersion": "apps/v1", "fieldsType": "FieldsV1", **each} for each in managers],
+        },
+        "spec": {"replicas": replicas},
+    }
+
+
+BY_HELM_3 = {"manager": "helm", "operation": "Update"}
+BY_HELM_4 = {"manager": "helm", "operation": "Apply"}
+BY_HPA = {"manager": "kube-controller-manager", "operation": "Update", "subresource": "scale"}
+
+
+def upgraded(values: Values, *deployments: Object) -> dict[str, int | None]:
+    """The number that each Deployment asks for in an upgrade of a cluster with these, by the names of the processes."""
+    with cluster_with(list(deployments)) as config:
+        applied = deployments_on(config, values)
+    return {name.removeprefix("demo-lockstitch-"): each["spec"].get("replicas") for name, each in applied.items()}
+
+
+@pytest.mark.parametrize("managers", [(BY_HELM_3,), (BY_HELM_4,), (BY_HELM_3, BY_HPA)])
+def test_an_autoscaler_takes_over_the_pods_that_there_are(managers: tuple[Object, ...]) -> None:
+    values = postgresql(server={"replicas": 2}, worker={"replicas": 3, "autoscaling": {"type": "keda"}})
+
+    assert upgraded(values, live("server", 5), live("worker", 10, *managers)) == {"server": 2, "worker": 10}
+
+
+def test_a_number_that_the_autoscaler_has_set_is_left_to_it_where_another_one_would_be_a_conflict() -> None:
+    values = postgresql(worker={"autoscaling": {"type": "hpa"}})
+
+    assert upgraded(values, live("worker", 10, BY_HELM_4, BY_HPA))["worker"] is None
+
+
+def test_a_deployment_that_is_new_under_an_autoscaler_asks_for_no_number() -> None:
+    values = postgresql(worker={"autoscaling": {"type": "hpa", "minReplicas": 4}})
+
+    assert upgraded(values, live("server", 1)) == {"server": 1, "worker": None}
+
+
+@pytest.mark.parametrize(("kind", "replicas"), [("hpa", 4), ("keda", 0)])
+def test_a_deployment_without_pods_gets_some_where_its_autoscaler_would_give_it_none(kind: str, replicas: int) -> None:
+    values = postgresql(worker={"autoscaling": {"type": kind, "minReplicas": 4}})
+
+    assert upgraded(values, live("worker", 0, BY_HELM_3))["worker"] == replicas
+
+
 def triggers_of(release: Release, process: str) -> list[dict[str, Any]]:
     scaled: list[dict[str, Any]] = release.of_kind("ScaledObject")[f"demo-lockstitch-{process}"]["spec"]["triggers"]
     return scaled
@@ -251,6 +319,41 @@ def test_certificates_are_mounted_as_files_that_only_the_processes_read() -> Non
         assert environment["LOCKSTITCH_TEMPORAL_TLS"] == "true"
         reference = environment["LOCKSTITCH_TEMPORAL_API_KEY"]["valueFrom"]["secretKeyRef"]
         assert reference == {"name": "temporal-cloud", "key": "api-key"}
+
+
+# The database
+
+DATABASE_CA = "/etc/lockstitch/database-tls/ca.crt"
+
+
+def test_every_pod_that_opens_the_database_has_the_authority_that_signed_its_certificate() -> None:
+    release = release_of("temporal-cloud")
+
+    assert [kind for kind in ("Deployment", "Job") if release.of_kind(kind)] == ["Deployment", "Job"]
+    for pod in release.pods:
+        [volume] = [each for each in pod["spec"]["volumes"] if each["name"] == "database-tls"]
+        [source] = volume["projected"]["sources"]
+        [item] = source["secret"]["items"]
+        assert (source["secret"]["name"], item["key"]) == ("database-authority", "authority.pem")
+        assert volume["projected"]["defaultMode"] == 0o440
+        for container in pod["spec"]["containers"]:
+            [mount] = [each for each in container["volumeMounts"] if each["name"] == "database-tls"]
+            assert (f"{mount['mountPath']}/{item['path']}", mount["readOnly"]) == (DATABASE_CA, True)
+
+
+def test_a_url_that_names_the_authority_is_taken_and_without_one_nothing_is_mounted() -> None:
+    url = f"postgresql://db/x?sslmode=verify-full&sslrootcert={DATABASE_CA}"
+    values = {"type": "postgresql", "url": url}
+    named = render({"database": values | {"tls": {"caSecret": {"name": "ca"}}}})
+
+    assert named.environment("worker")["LOCKSTITCH_DATABASE_URL"] == url
+    assert "database-tls" in [each["name"] for each in pod_of(named, "worker")["volumes"]]
+    assert "database-tls" not in [each["name"] for each in pod_of(render({"database": values}), "worker")["volumes"]]
+
+
+@pytest.mark.parametrize("page", ["deployment.md", "database.md"])
+def test_the_docs_name_the_file_of_the_authority(page: str) -> None:
+    assert DATABASE_CA in (ROOT / "docs" / page).read_text()
 
 
 # Migrations

@@ -9,7 +9,7 @@ Each ends the rendering with one sentence that says what to change.
 {{- else -}}
 {{- include "lockstitch.checks.postgresql" . -}}
 {{- end -}}
-{{- range $part := list "model" "assistants" "temporal" "payloads" "groups" "sandbox" "versions" "autoscaling" "alerts" -}}
+{{- range $part := list "model" "assistants" "temporal" "payloads" "groups" "sandbox" "versions" "autoscaling" "alerts" "network" -}}
 {{- include (printf "lockstitch.checks.%s" $part) $ -}}
 {{- end -}}
 {{- range (include "lockstitch.processes" . | fromJson).items -}}
@@ -54,6 +54,9 @@ Each ends the rendering with one sentence that says what to change.
 {{- if $database.existingSecret.name -}}
 {{- fail "database.existingSecret.name is set and database.type is sqlite: a SQLite URL is no secret, so set database.type to postgresql or leave the name empty." -}}
 {{- end -}}
+{{- if $database.tls.caSecret.name -}}
+{{- fail "database.tls.caSecret.name is set and database.type is sqlite: a SQLite database is a file, so leave the name empty or set database.type to postgresql." -}}
+{{- end -}}
 {{- if and $database.url (not (regexMatch "^sqlite:////data/[^/]" $database.url)) -}}
 {{- fail "database.url does not begin with sqlite:////data/ and database.type is sqlite: the volume is mounted at /data, so put the file there or set database.type to postgresql." -}}
 {{- end -}}
@@ -75,6 +78,10 @@ Each ends the rendering with one sentence that says what to change.
 {{- end -}}
 {{- if or (regexMatch "://[^/?#@]*:[^/?#]*@" $database.url) (regexMatch "[?&]password=" $database.url) -}}
 {{- fail "database.url holds a password: put the URL into a Secret and name that in database.existingSecret.name." -}}
+{{- end -}}
+{{- $authority := printf "sslrootcert=%s/ca.crt" (include "lockstitch.databaseTlsFolder" .) -}}
+{{- if and $database.url $database.tls.caSecret.name (not (contains $authority $database.url)) -}}
+{{- fail (printf "database.tls.caSecret.name is set and database.url does not have %s: nothing would be checked against that authority, so add sslmode=verify-full&%s to the URL." $authority $authority) -}}
 {{- end -}}
 {{- if $database.persistence.existingClaim -}}
 {{- fail "database.persistence.existingClaim is set and database.type is postgresql: the claim is for a SQLite database only." -}}
@@ -198,6 +205,8 @@ Each ends the rendering with one sentence that says what to change.
 {{- end -}}
 {{- if eq $scaling.type "hpa" -}}
 {{- include "lockstitch.checks.hpa" (dict "path" $path "own" .own) -}}
+{{- else if and (eq $scaling.type "keda") (not (include "lockstitch.kedaTriggers" (dict "root" $ "spec" .) | trim)) -}}
+{{- fail (printf "%s.autoscaling.type is keda and there is nothing to scale by: name the task queues of its tools in keda.taskQueues, or set keda.triggers." $path) -}}
 {{- end -}}
 {{- end -}}
 {{- if eq (include "lockstitch.usesKeda" .) "true" -}}
@@ -233,6 +242,26 @@ Each ends the rendering with one sentence that says what to change.
 {{- if not (has . $known) -}}
 {{- fail (printf "alerts.disabled names %s, and there is no such alert: there are %s." . (join ", " $known)) -}}
 {{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/* What the network policies are not told and the pods need: a process that cannot reach the store of payloads does not start. */}}
+{{- define "lockstitch.checks.network" -}}
+{{- if hasPrefix "s3://" .Values.payloads.externalStorage.url -}}
+{{- if and (eq (include "lockstitch.codeIsConfined" .) "true") (not .Values.codeWorkers.networkPolicy.extraEgress) -}}
+{{- fail "payloads.externalStorage.url begins with s3:// and codeWorkers.networkPolicy.extraEgress is empty: the pods that run code could not reach the store, so say there where it is, or switch their network policy off." -}}
+{{- end -}}
+{{- if and .Values.networkPolicy.enabled (not .Values.networkPolicy.extraEgress) -}}
+{{- fail "payloads.externalStorage.url begins with s3://, networkPolicy.enabled is true and networkPolicy.extraEgress is empty: the pods could not reach the store, so say there where it is." -}}
+{{- end -}}
+{{- end -}}
+{{- $embeds := and (has "files" .Values.codeWorkers.serves) (eq .Values.embeddings.embedder "endpoint") -}}
+{{- if and (eq (include "lockstitch.codeIsConfined" .) "true") $embeds (not .Values.networkPolicy.models.to) -}}
+{{- fail "codeWorkers.serves has files, embeddings.embedder is endpoint and networkPolicy.models.to is empty: the pods that run code could reach everything on those ports, so say there where the endpoint is, or have files served by others." -}}
+{{- end -}}
+{{- $confined := or .Values.networkPolicy.enabled (eq (include "lockstitch.codeIsConfined" .) "true") -}}
+{{- if and .Values.metrics.serviceMonitor.enabled $confined (not .Values.networkPolicy.metrics.from) -}}
+{{- fail (printf "metrics.serviceMonitor.enabled is true and networkPolicy.metrics.from is empty: the network policy of %s would keep Prometheus out, so say there where it is." (ternary "every pod" "the pods that run code" .Values.networkPolicy.enabled)) -}}
 {{- end -}}
 {{- end }}
 

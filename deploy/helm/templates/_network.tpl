@@ -1,3 +1,8 @@
+{{/* Whether the pods that run code are under a policy. Takes the root. */}}
+{{- define "lockstitch.codeIsConfined" -}}
+{{- and .Values.codeWorkers.enabled (or .Values.networkPolicy.enabled .Values.codeWorkers.networkPolicy.enabled) -}}
+{{- end }}
+
 {{/* Who may reach the pods of one Deployment, and whom they may reach. Takes {root, spec}. */}}
 {{- define "lockstitch.networkPolicy" -}}
 {{- $policy := .root.Values.networkPolicy -}}

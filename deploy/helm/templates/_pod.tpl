@@ -13,8 +13,8 @@ metadata:
   labels:
     {{- include "lockstitch.labels" (dict "root" $root "component" $spec.component) | nindent 4 }}
 spec:
-  {{- if eq $spec.own.autoscaling.type "none" }}
-  replicas: {{ $spec.own.replicas | int }}
+  {{- with include "lockstitch.replicas" (dict "root" $root "spec" $spec) }}
+  replicas: {{ . }}
   {{- end }}
   strategy:
     {{- if $single }}
@@ -44,6 +44,40 @@ spec:
         {{- include "lockstitch.labels" (dict "root" $root "component" $spec.component "extra" $extra) | nindent 8 }}
     spec:
       {{- include "lockstitch.podSpec" $pod | nindent 6 }}
+{{- end }}
+
+{{/*
+How many pods the manifest asks for. Under an autoscaler these are the pods that there are: a number that goes from one
+manifest to the next counts as removed, and Kubernetes makes that one pod. Nothing where no cluster can be asked
+(`helm template`), or where the Deployment is new: a number that stays in a manifest would be set again by those who
+apply it time and again, against the autoscaler. Takes {root, spec}.
+*/}}
+{{- define "lockstitch.replicas" -}}
+{{- $scaling := .spec.own.autoscaling -}}
+{{- if eq $scaling.type "none" -}}
+{{- .spec.own.replicas | int -}}
+{{- else -}}
+{{- $found := lookup "apps/v1" "Deployment" .root.Release.Namespace .spec.name -}}
+{{- if and $found (ne (include "lockstitch.replicasBelongToTheScaler" $found) "true") -}}
+{{- $live := $found.spec.replicas | int -}}
+{{/* An HPA leaves a Deployment alone that has no pods; KEDA is who may have taken the last one. */}}
+{{- ternary ($scaling.minReplicas | int) $live (and (eq $live 0) (eq $scaling.type "hpa")) -}}
+{{- end -}}
+{{- end -}}
+{{- end }}
+
+{{/*
+Whether the number of a Deployment stays although the manifest has none: Helm 4 applies on the server's side, and
+somebody else has set the number since. To set another one is a conflict then. Takes the Deployment.
+*/}}
+{{- define "lockstitch.replicasBelongToTheScaler" -}}
+{{- $applied := false -}}
+{{- $scaled := false -}}
+{{- range .metadata.managedFields -}}
+{{- if and (eq .operation "Apply") (hasPrefix "helm" .manager) }}{{ $applied = true }}{{ end -}}
+{{- if eq (default "" .subresource) "scale" }}{{ $scaled = true }}{{ end -}}
+{{- end -}}
+{{- and $applied $scaled -}}
 {{- end }}
 
 {{/* Takes {root, specs, own, spec}: `own` holds the placement of these pods. */}}
@@ -132,6 +166,7 @@ securityContext:
   persistentVolumeClaim:
     claimName: {{ . | quote }}
 {{- end }}
+{{- include "lockstitch.databaseTlsVolume" . }}
 {{- with $values.temporal.tls }}
 {{- if or .caSecret.name .clientCertSecret.name }}
 - name: temporal-tls
@@ -160,7 +195,33 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* Where they are mounted. Takes the root. */}}
+{{/* With what PostgreSQL's certificate is checked, in each pod that opens the database. Takes the root. */}}
+{{- define "lockstitch.databaseTlsVolume" -}}
+{{- with .Values.database.tls.caSecret }}
+{{- if .name }}
+- name: database-tls
+  projected:
+    # 0440: the processes read it as members of fsGroup.
+    defaultMode: 288
+    sources:
+      - secret:
+          name: {{ .name | quote }}
+          items:
+            - {key: {{ .key | quote }}, path: ca.crt}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* Where it is mounted. Takes the root. */}}
+{{- define "lockstitch.databaseTlsMount" -}}
+{{- if .Values.database.tls.caSecret.name }}
+- name: database-tls
+  mountPath: {{ include "lockstitch.databaseTlsFolder" . }}
+  readOnly: true
+{{- end }}
+{{- end }}
+
+{{/* Where the shared volumes are mounted. Takes the root. */}}
 {{- define "lockstitch.sharedMounts" -}}
 {{- if eq .Values.database.type "sqlite" }}
 - name: data
@@ -170,6 +231,7 @@ securityContext:
 - name: payloads
   mountPath: {{ .Values.payloads.externalStorage.url | trimPrefix "file://" | quote }}
 {{- end }}
+{{- include "lockstitch.databaseTlsMount" . }}
 {{- if or .Values.temporal.tls.caSecret.name .Values.temporal.tls.clientCertSecret.name }}
 - name: temporal-tls
   mountPath: {{ include "lockstitch.tlsFolder" . }}

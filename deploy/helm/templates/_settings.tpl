@@ -243,3 +243,4 @@ LOCKSTITCH_SANDBOX_FILES: {{ .files | int | quote }}
 {{- define "lockstitch.httpPort" -}}8700{{- end }}
 {{- define "lockstitch.metricsPort" -}}9464{{- end }}
 {{- define "lockstitch.tlsFolder" -}}/etc/lockstitch/temporal-tls{{- end }}
+{{- define "lockstitch.databaseTlsFolder" -}}/etc/lockstitch/database-tls{{- end }}
