@@ -40,17 +40,21 @@ def trial(
     }
 
 
-def alert_trials(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the trial in which the alert fires as it should, and the one in which it is silent."""
+def alert_trials(name: str) -> list[dict[str, Any]]:
+    """Return the trials in which the alert fires as it should, and those in which it is silent."""
     case = ALERTS[name]
     firing = f'ALERTS{{alertname="{name}", alertstate="firing"}}'
     severity = alerts()[name]["labels"]["severity"]
     labels = {"alertname": name, "alertstate": "firing", "severity": severity, **case.labels}
     fired = [{"labels": selector("ALERTS", labels), "value": 1}]
-    return (
-        trial(case.fires, case.at, firing, fired, f"{name} fires"),
-        trial(case.silent, case.at, firing, [], f"{name} is silent"),
-    )
+    fires = {f"{name} fires": case.fires} | {f"{name} fires {how}": each for how, each in case.also_fires.items()}
+    silent = {f"{name} is silent": case.silent} | {
+        f"{name} is silent {how}": each for how, each in case.also_silent.items()
+    }
+    return [
+        *(trial(series, case.at, firing, fired, said) for said, series in fires.items()),
+        *(trial(series, case.at, firing, [], said) for said, series in silent.items()),
+    ]
 
 
 def record_trials(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
