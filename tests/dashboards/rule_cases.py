@@ -61,6 +61,7 @@ def _counters(metric: str, label: str, extra: str = "", **each_minute: int) -> S
 _TOOL = ', tool="refund"'
 _LOCAL = ', backend="local"'
 _RUNS_QUEUE = ', task_queue="runs", kind="workflow"'
+_FILES_QUEUE = ', task_queue="files", kind="activity"'
 _CODE_QUEUE = ', task_queue="code", kind="activity"'
 _BUDGET = {f"lockstitch_budget_dollars_per_day{{{HERE}}}": "24x60"}
 
@@ -216,9 +217,11 @@ ALERTS: dict[str, AlertCase] = {
         {f"lockstitch_task_queue_pollers{{{HERE}{_RUNS_QUEUE}}}": "4x50 0x10"},
         {
             f"lockstitch_task_queue_pollers{{{HERE}{_RUNS_QUEUE}}}": "4x60",
-            # Nobody runs code here, and nobody wants it.
+            # Nobody runs code or reads files here, and nobody wants it.
             f"lockstitch_task_queue_pollers{{{HERE}{_CODE_QUEUE}}}": "0x60",
             f"lockstitch_task_queue_backlog{{{HERE}{_CODE_QUEUE}}}": "0x60",
+            f"lockstitch_task_queue_pollers{{{HERE}{_FILES_QUEUE}}}": "4x50 0x10",
+            f"lockstitch_task_queue_backlog{{{HERE}{_FILES_QUEUE}}}": "0x60",
         },
         {"namespace": "here", "task_queue": "runs", "kind": "workflow"},
     ),
@@ -234,14 +237,30 @@ ALERTS: dict[str, AlertCase] = {
     ),
     "LockstitchAbsent": AlertCase(_build("worker", "1x50 stale"), _build("worker", "1x60"), {}),
     "LockstitchProcessRestarts": AlertCase(
-        {f'lockstitch_fleet_readings_total{{{HERE}, job="w", instance="a", outcome="done"}}': "0+9x40 0 9 0 9 0 9x15"},
-        {f'lockstitch_fleet_readings_total{{{HERE}, job="w", instance="a", outcome="done"}}': "0+9x40 0 9 0 9+9x20"},
+        {f'lockstitch_process_start_time_seconds{{{HERE}, job="w", instance="a"}}': "7x40 2460 stale 2580 2640x16"},
+        {f'lockstitch_process_start_time_seconds{{{HERE}, job="w", instance="a"}}': "7x40 2460 stale 2580 2580x16"},
         {"namespace": "here", "job": "w", "instance": "a"},
     ),
     "LockstitchWorkflowTasksFail": AlertCase(
         {f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="ThreadRun"}}': "_x50 1+1x10"},
         {f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="ThreadRun"}}': "3x60"},
         {"namespace": "here", "workflow_type": "ThreadRun"},
+        also_fires={
+            "where Temporal tries again every ten minutes": {
+                f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="ThreadRun"}}': (
+                    "3x9 4x9 5x9 6x9 7x9 8x9 8"
+                )
+            }
+        },
+        also_silent={
+            "after a step that failed once and one that failed twice": {
+                f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="ThreadRun"}}': "3x54 4x5",
+                f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="IngestFiles"}}': "0x52 2x7",
+            },
+            "when the last failure is long ago": {
+                f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="ThreadRun"}}': "0+1x30 30x30",
+            },
+        },
     ),
     "LockstitchFleetReadingsFail": AlertCase(
         _counters("lockstitch_fleet_readings_total", "outcome", ', reading="open_runs"', done=1, failed=3),
