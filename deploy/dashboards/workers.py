@@ -61,7 +61,7 @@ _FLEET = Row(
     (
         lines(
             "Pollers, by task queue",
-            "Who asks for tasks, as the Temporal server says; it forgets a poller after five minutes.",
+            "Who asks for tasks, as the Temporal server says; one that has not asked for 75 seconds is gone.",
             [
                 (
                     "sum by (task_queue, kind) (max by (namespace, task_queue, kind) "
