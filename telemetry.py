@@ -126,6 +126,9 @@ BUILD_INFO = Gauge(
     ["version", "build_id", "process"],
     registry=registry,
 )
+PROCESS_START_TIME = Gauge(
+    "lockstitch_process_start_time_seconds", "When this process began, in seconds since 1970.", registry=registry
+)
 METRICS_OVERFLOWS = Counter(
     "lockstitch_metrics_overflows",
     "Times that the Temporal SDK had more to tell than its buffer holds, so that updates of metrics were lost.",
@@ -163,7 +166,8 @@ def events_written(events: int, seconds: float, given: Sequence[float]) -> None:
 
 
 def tell_build(version: str, build_id: str, process: Literal["worker", "server"]) -> None:
-    """Say on `/metrics` which build this process is of."""
+    """Say on `/metrics` which build this process is of, and that it begins now."""
+    PROCESS_START_TIME.set_to_current_time()
     BUILD_INFO.labels(version, build_id, process).set(1)
 
 

@@ -6,7 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.metadata import version
-from typing import Any
+from itertools import product
+from typing import Any, get_args
 from uuid import uuid4
 
 from temporalio.client import Client
@@ -22,7 +23,8 @@ from lockstitch.activities.code_sessions import CodeSessions
 from lockstitch.activities.escalations import NotificationActivities
 from lockstitch.activities.file_searches import SearchActivities
 from lockstitch.activities.housekeeping import HousekeepingActivities
-from lockstitch.activities.ingestion import IngestionActivities
+from lockstitch.activities.ingestion import IngestionActivities, IngestionOutcome
+from lockstitch.activities.notification_messages import AttemptOutcome, NotificationEvent
 from lockstitch.activities.runs import RunActivities
 from lockstitch.activities.tool_calls import ToolActivities
 from lockstitch.activities.webhooks import Webhook
@@ -135,7 +137,18 @@ def _tell_started(config: Config, model: Model | None, tools: ToolRegistry) -> N
 def _set_up_metrics(config: Config) -> Runtime:
     telemetry.tell_build(version("lockstitch"), config.build, "worker")
     telemetry.MODELS.set_up(ModelPrices(config.model_prices), config.budget_dollars_per_day)
+    _count_from_zero(config)
     return telemetry.buffering_runtime(TenantClasses(config.tenant_classes))
+
+
+def _count_from_zero(config: Config) -> None:
+    """Show the counters that alerts watch for a single increase: in a series that begins at 1 nobody sees one."""
+    if "runs" in config.worker_serves:
+        for event, outcome in product(get_args(NotificationEvent), get_args(AttemptOutcome)):
+            telemetry.NOTIFICATIONS.labels(event, outcome)
+    if "files" in config.worker_serves:
+        for outcome in get_args(IngestionOutcome):
+            telemetry.FILES_INGESTED.labels(outcome)
 
 
 async def _check_working(started: asyncio.Event, stop: asyncio.Event) -> None:

@@ -30,6 +30,9 @@ FILES_AT_ONCE = 25
 LONG_ENOUGH = timedelta(minutes=5)
 """After that, an activity begins no further file: what it has done is seen."""
 
+IngestionOutcome = Literal["ingested", "refused", "gave_up"]
+"""What became of a file: ``refused`` ones cannot be read, and on ``gave_up`` ones every attempt broke."""
+
 
 class IngestSlice(BaseModel):
     """Ingest the next files of an ingestion, in one of the lanes that share its files out among themselves."""
@@ -202,7 +205,7 @@ class IngestionActivities:
             pieces.append(piece)
         return b"".join(pieces)
 
-    async def _fail(self, file: Row, code: str, message: str, outcome: Literal["refused", "gave_up"]) -> None:
+    async def _fail(self, file: Row, code: str, message: str, outcome: IngestionOutcome) -> None:
         last_error = {"code": code, "message": message}
         if await self._database.write(lambda connection: vector_store_files.fail(connection, file, last_error)):
             telemetry.FILES_INGESTED.labels(outcome).inc()

@@ -13,6 +13,9 @@ NotificationOutcome = Literal["delivered", "refused", "not_configured", "gave_up
 succeeded in the time that there was.
 """
 
+AttemptOutcome = Literal[NotificationOutcome, "failed"]
+"""How one attempt ended; another follows one that ``failed``."""
+
 
 class Notification(BaseModel):
     """An escalation that was opened or resolved, for the person who has to know.

@@ -116,8 +116,10 @@ _FLOW = Row(
             "the model or the platform.",
             [
                 (
-                    'sum by (tenant_class) (rate(lockstitch_runs_finished_total{<runs>, status=~"failed|expired"}'
-                    f"[$__rate_interval])) / sum by (tenant_class) (rate({_FINISHED}[$__rate_interval]))",
+                    # A class without failures has no series of them, and is 0 nevertheless.
+                    '(sum by (tenant_class) (rate(lockstitch_runs_finished_total{<runs>, status=~"failed|expired"}'
+                    f"[$__rate_interval])) or 0 * sum by (tenant_class) (rate({_FINISHED}[$__rate_interval]))) "
+                    f"/ sum by (tenant_class) (rate({_FINISHED}[$__rate_interval]))",
                     "{{tenant_class}}",
                 )
             ],

@@ -21,10 +21,10 @@ _FIRST = Row(
         ),
         stat(
             "Task queues without a worker",
-            "Task queues that nobody has polled for minutes, as the Temporal server says. Their tasks wait. The one of "
-            "code counts only where tasks wait for it.",
-            f'count((max by ({_QUEUE}) (lockstitch_task_queue_pollers{{<here>, task_queue!="code"}}) == 0) '
-            f'or (max by ({_QUEUE}) (lockstitch_task_queue_pollers{{<here>, task_queue="code"}}) == 0 '
+            "Task queues that nobody has polled for a minute, as the Temporal server says. Their tasks wait. Those of "
+            "files and code count only where tasks wait in them.",
+            f'count((max by ({_QUEUE}) (lockstitch_task_queue_pollers{{<here>, task_queue="runs"}}) == 0) '
+            f'or (max by ({_QUEUE}) (lockstitch_task_queue_pollers{{<here>, task_queue!="runs"}}) == 0 '
             f"and max by ({_QUEUE}) (lockstitch_task_queue_backlog{{<here>}}) > 0)) or vector(0)",
             bad_from=1,
         ),
@@ -61,7 +61,7 @@ _FLEET = Row(
     (
         lines(
             "Pollers, by task queue",
-            "Who asks for tasks, as the Temporal server says; it forgets a poller after five minutes.",
+            "Who asks for tasks, as the Temporal server says; one that has not asked for 75 seconds is gone.",
             [
                 (
                     "sum by (task_queue, kind) (max by (namespace, task_queue, kind) "
@@ -118,11 +118,11 @@ _FLEET = Row(
         ),
         lines(
             "Starts of processes",
-            "How often each process began anew within an hour, seen by its counters. More than once after a "
+            "How often each process that was scraped began anew within an hour. More than once after a "
             "deployment: read its last words in the log.",
             [
                 (
-                    "max by (instance) (resets(lockstitch_fleet_readings_total{<here>}[1h]))",
+                    "max by (instance) (changes(lockstitch_process_start_time_seconds{<here>}[1h]))",
                     "{{instance}}",
                 )
             ],

@@ -107,9 +107,18 @@ def uses(parsed: Any) -> Iterator[Use]:
             yield Use(node.name, frozenset(matcher.name for matcher in node.matchers.matchers))
         elif isinstance(node, promql_parser.AggregateExpr) and node.modifier is not None:
             kept = frozenset(node.modifier.labels)
-            for below in _nodes(node.expr):
-                if isinstance(below, promql_parser.VectorSelector):
-                    yield Use(below.name, kept)
+            for below in _labelled(node.expr):
+                yield Use(below.name, kept)
+
+
+def _labelled(node: Any) -> list[Any]:
+    """Return the selectors whose labels a value has; what follows `and` or `unless` only chooses among them."""
+    if isinstance(node, promql_parser.ParenExpr):
+        return _labelled(node.expr)
+    if isinstance(node, promql_parser.BinaryExpr):
+        chooses = str(node.op) in {"and", "unless"}
+        return _labelled(node.lhs) + ([] if chooses else _labelled(node.rhs))
+    return [each for each in _nodes(node) if isinstance(each, promql_parser.VectorSelector)]
 
 
 def _nodes(parsed: Any) -> list[Any]:

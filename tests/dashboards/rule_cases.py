@@ -11,12 +11,17 @@ HERE = 'namespace="here"'
 
 @dataclass(frozen=True, slots=True)
 class AlertCase:
-    """``fires`` ends in one alert with ``labels``; ``silent`` is as near to that as may be, and ends in none."""
+    """``fires`` ends in one alert with ``labels``; ``silent`` is as near to that as may be, and ends in none.
+
+    So do ``also_fires`` and ``also_silent``, by what is special about them.
+    """
 
     fires: Series
     silent: Series
     labels: dict[str, str] = field(default_factory=lambda: {"namespace": "here"})
     at: str = "60m"
+    also_fires: dict[str, Series] = field(default_factory=dict)
+    also_silent: dict[str, Series] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,38 @@ def _counters(metric: str, label: str, extra: str = "", **each_minute: int) -> S
 _TOOL = ', tool="refund"'
 _LOCAL = ', backend="local"'
 _RUNS_QUEUE = ', task_queue="runs", kind="workflow"'
+_FILES_QUEUE = ', task_queue="files", kind="activity"'
 _CODE_QUEUE = ', task_queue="code", kind="activity"'
 _BUDGET = {f"lockstitch_budget_dollars_per_day{{{HERE}}}": "24x60"}
+
+
+def _process(counter: str, values: str, began: str = "0x210") -> Series:
+    """Return a counter of a process, and when that began: at a second of the trial."""
+    return {counter: values, f"lockstitch_process_start_time_seconds{{{HERE}}}": began}
+
+
+def _unseen_increases(counter: str, until_counted: str) -> dict[str, Series]:
+    """Return the ways in which a counter comes to 1 five minutes before 210m, and no scrape sees it increase.
+
+    ``until_counted`` is what is scraped after a restart for 143 minutes.
+    """
+    return {
+        "in a process that has just begun": _process(counter, "_x205 1x5", "_x205 12280x5"),
+        "at once after a restart in place": _process(counter, "1x200 stale _x3 1x5", "0x200 stale _x3 12280x5"),
+        "long after a restart in place": _process(counter, f"1x60 stale {until_counted} 1x5", "0x60 stale 3660x148"),
+    }
+
+
+def _unscraped(counter: str) -> dict[str, Series]:
+    """Return what remains of an old count when a process was out of Prometheus' sight from 121m to 201m."""
+    return {"after a gap in the scrapes": _process(counter, "1x120 stale _x80 1x8", "0x120 stale _x80 0x8")}
+
+
+_LOST = f'lockstitch_notifications_total{{{HERE}, event="escalation.opened", outcome="gave_up"}}'
+_GIVEN_UP = f'lockstitch_files_ingested_total{{{HERE}, outcome="gave_up"}}'
+_KEY_REFUSED = f'lockstitch_upstream_requests_total{{{HERE}, backend="local", code="401"}}'
+_UNPRICED = f'lockstitch_unpriced_tokens_total{{{HERE}, model="new"}}'
+_FROM_ZERO, _NOT_THERE = "0x142", "_x143"
 
 
 def _build(process: str, values: str) -> Series:
@@ -97,14 +132,15 @@ ALERTS: dict[str, AlertCase] = {
         _counters("lockstitch_notifications_total", "outcome", delivered=3, failed=1, not_configured=5),
     ),
     "LockstitchNotificationLost": AlertCase(
-        # The counter is not there before the first one, so nothing increases.
-        {f'lockstitch_notifications_total{{{HERE}, outcome="gave_up"}}': "_x80 1x10"},
+        _process(_LOST, "0x204 1x5"),
         {
-            f'lockstitch_notifications_total{{{HERE}, outcome="gave_up"}}': "1x90",  # it was told before
-            f'lockstitch_notifications_total{{{HERE}, outcome="failed"}}': "_x80 5x10",
+            **_process(_LOST, "1x210"),  # it was told before
+            f'lockstitch_notifications_total{{{HERE}, outcome="failed"}}': "0x204 5x5",
         },
         {"namespace": "here", "outcome": "gave_up"},
-        "90m",
+        "210m",
+        _unseen_increases(_LOST, _FROM_ZERO),
+        _unscraped(_LOST),
     ),
     "LockstitchNobodyIsTold": AlertCase(
         {
@@ -131,12 +167,14 @@ ALERTS: dict[str, AlertCase] = {
         {f'lockstitch_open_escalations{{{HERE}, reason="handler_failed"}}': "0x55 1x5"},
     ),
     "LockstitchFilesGivenUp": AlertCase(
-        {f'lockstitch_files_ingested_total{{{HERE}, outcome="gave_up"}}': "3x80 4x10"},
+        _process(_GIVEN_UP, "3x204 4x5"),
         {
-            f'lockstitch_files_ingested_total{{{HERE}, outcome="gave_up"}}': "4x90",
-            f'lockstitch_files_ingested_total{{{HERE}, outcome="refused"}}': "0+1x90",
+            **_process(_GIVEN_UP, "4x210"),
+            f'lockstitch_files_ingested_total{{{HERE}, outcome="refused"}}': "0+1x210",
         },
-        at="90m",
+        at="210m",
+        also_fires=_unseen_increases(_GIVEN_UP, _FROM_ZERO),
+        also_silent=_unscraped(_GIVEN_UP),
     ),
     "LockstitchUpstreamFailing": AlertCase(
         _counters("lockstitch_upstream_requests_total", "code", _LOCAL, _200=3, _429=1, none=1),
@@ -144,12 +182,15 @@ ALERTS: dict[str, AlertCase] = {
         {"namespace": "here", "backend": "local"},
     ),
     "LockstitchUpstreamRefusesKey": AlertCase(
-        {f'lockstitch_upstream_requests_total{{{HERE}, backend="local", code="401"}}': "_x55 1x5"},
+        _process(_KEY_REFUSED, "_x205 1x5"),
         {
-            f'lockstitch_upstream_requests_total{{{HERE}, backend="local", code="401"}}': "7x60",
-            f'lockstitch_upstream_requests_total{{{HERE}, backend="local", code="404"}}': "0+1x60",
+            **_process(_KEY_REFUSED, "7x210"),
+            f'lockstitch_upstream_requests_total{{{HERE}, backend="local", code="404"}}': "0+1x210",
         },
         {"namespace": "here", "backend": "local"},
+        "210m",
+        _unseen_increases(_KEY_REFUSED, _NOT_THERE),
+        _unscraped(_KEY_REFUSED),
     ),
     "LockstitchBudgetBurn": AlertCase(
         {f'lockstitch_model_cost_dollars_total{{{HERE}, model="large"}}': "0+0.05x60", **_BUDGET},  # 72 a day
@@ -165,18 +206,22 @@ ALERTS: dict[str, AlertCase] = {
         },
     ),
     "LockstitchModelWithoutPrice": AlertCase(
-        {f'lockstitch_unpriced_tokens_total{{{HERE}, model="new"}}': "_x85 900x5"},
-        {f'lockstitch_unpriced_tokens_total{{{HERE}, model="new"}}': "900x90"},
+        _process(_UNPRICED, "_x205 900x5"),
+        _process(_UNPRICED, "900x210"),
         {"namespace": "here", "model": "new"},
-        "90m",
+        "210m",
+        _unseen_increases(_UNPRICED, _NOT_THERE),
+        _unscraped(_UNPRICED),
     ),
     "LockstitchNoWorkerPolls": AlertCase(
         {f"lockstitch_task_queue_pollers{{{HERE}{_RUNS_QUEUE}}}": "4x50 0x10"},
         {
             f"lockstitch_task_queue_pollers{{{HERE}{_RUNS_QUEUE}}}": "4x60",
-            # Nobody runs code here, and nobody wants it.
+            # Nobody runs code or reads files here, and nobody wants it.
             f"lockstitch_task_queue_pollers{{{HERE}{_CODE_QUEUE}}}": "0x60",
             f"lockstitch_task_queue_backlog{{{HERE}{_CODE_QUEUE}}}": "0x60",
+            f"lockstitch_task_queue_pollers{{{HERE}{_FILES_QUEUE}}}": "4x50 0x10",
+            f"lockstitch_task_queue_backlog{{{HERE}{_FILES_QUEUE}}}": "0x60",
         },
         {"namespace": "here", "task_queue": "runs", "kind": "workflow"},
     ),
@@ -192,14 +237,30 @@ ALERTS: dict[str, AlertCase] = {
     ),
     "LockstitchAbsent": AlertCase(_build("worker", "1x50 stale"), _build("worker", "1x60"), {}),
     "LockstitchProcessRestarts": AlertCase(
-        {f'lockstitch_fleet_readings_total{{{HERE}, job="w", instance="a", outcome="done"}}': "0+9x40 0 9 0 9 0 9x15"},
-        {f'lockstitch_fleet_readings_total{{{HERE}, job="w", instance="a", outcome="done"}}': "0+9x40 0 9 0 9+9x20"},
+        {f'lockstitch_process_start_time_seconds{{{HERE}, job="w", instance="a"}}': "7x40 2460 stale 2580 2640x16"},
+        {f'lockstitch_process_start_time_seconds{{{HERE}, job="w", instance="a"}}': "7x40 2460 stale 2580 2580x16"},
         {"namespace": "here", "job": "w", "instance": "a"},
     ),
     "LockstitchWorkflowTasksFail": AlertCase(
         {f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="ThreadRun"}}': "_x50 1+1x10"},
         {f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="ThreadRun"}}': "3x60"},
         {"namespace": "here", "workflow_type": "ThreadRun"},
+        also_fires={
+            "where Temporal tries again every ten minutes": {
+                f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="ThreadRun"}}': (
+                    "3x9 4x9 5x9 6x9 7x9 8x9 8"
+                )
+            }
+        },
+        also_silent={
+            "after a step that failed once and one that failed twice": {
+                f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="ThreadRun"}}': "3x54 4x5",
+                f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="IngestFiles"}}': "0x52 2x7",
+            },
+            "when the last failure is long ago": {
+                f'temporal_workflow_task_execution_failed_total{{{HERE}, workflow_type="ThreadRun"}}': "0+1x30 30x30",
+            },
+        },
     ),
     "LockstitchFleetReadingsFail": AlertCase(
         _counters("lockstitch_fleet_readings_total", "outcome", ', reading="open_runs"', done=1, failed=3),

@@ -4,13 +4,14 @@ import re
 import subprocess
 from collections.abc import Collection
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from lockstitch.tests.dashboards.expressions import RULES, alerts, recorded
-from lockstitch.tests.dashboards.rule_cases import ALERTS, RECORDS, Series
+from lockstitch.starter.escalations import ACTIONS, Action
+from lockstitch.tests.dashboards.expressions import RULES, alerts, all_expressions, recorded
+from lockstitch.tests.dashboards.rule_cases import ALERTS, HERE, RECORDS, Series
 from lockstitch.tests.programs import program
 
 RUNBOOKS = Path(__file__).parents[2] / "docs" / "runbooks.md"
@@ -40,17 +41,21 @@ def trial(
     }
 
 
-def alert_trials(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the trial in which the alert fires as it should, and the one in which it is silent."""
+def alert_trials(name: str) -> list[dict[str, Any]]:
+    """Return the trials in which the alert fires as it should, and those in which it is silent."""
     case = ALERTS[name]
     firing = f'ALERTS{{alertname="{name}", alertstate="firing"}}'
     severity = alerts()[name]["labels"]["severity"]
     labels = {"alertname": name, "alertstate": "firing", "severity": severity, **case.labels}
     fired = [{"labels": selector("ALERTS", labels), "value": 1}]
-    return (
-        trial(case.fires, case.at, firing, fired, f"{name} fires"),
-        trial(case.silent, case.at, firing, [], f"{name} is silent"),
-    )
+    fires = {f"{name} fires": case.fires} | {f"{name} fires {how}": each for how, each in case.also_fires.items()}
+    silent = {f"{name} is silent": case.silent} | {
+        f"{name} is silent {how}": each for how, each in case.also_silent.items()
+    }
+    return [
+        *(trial(series, case.at, firing, fired, said) for said, series in fires.items()),
+        *(trial(series, case.at, firing, [], said) for said, series in silent.items()),
+    ]
 
 
 def record_trials(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -61,6 +66,12 @@ def record_trials(name: str) -> tuple[dict[str, Any], dict[str, Any]]:
         trial(case.series, case.at, f"round({name}, 0.001)", computed, f"{name} is computed"),
         trial(case.without, case.at, name, [], f"{name} is not there"),
     )
+
+
+def runbook(name: str) -> str:
+    """Return the section of the runbooks about an alert; empty where there is none."""
+    sections = re.split(r"^## ", RUNBOOKS.read_text(), flags=re.MULTILINE)[1:]
+    return next((text for text in sections if text.startswith(f"{name}\n")), "")
 
 
 def try_rules(folder: Path, *trials: dict[str, Any], files: Collection[str] = FILES) -> None:
@@ -110,6 +121,28 @@ def test_a_person_reads_what_is_wrong_and_where(tmp_path):
     try_rules(tmp_path, {**trial_of_texts, "alert_rule_test": [expected]})
 
 
+def test_a_class_of_tenants_without_failures_has_a_line_at_zero(tmp_path):
+    panel = next(each for each in all_expressions() if each.place == "runs/Failures, by tenant class/A")
+    finished = "lockstitch_runs_finished_total"
+    series = {
+        f'{finished}{{{HERE}, tenant_class="gold", status="completed"}}': "0+4x60",
+        f'{finished}{{{HERE}, tenant_class="trial", status="completed"}}': "0+3x60",
+        f'{finished}{{{HERE}, tenant_class="trial", status="failed"}}': "0+1x60",
+    }
+    shown = [{"labels": f'{{tenant_class="{name}"}}', "value": share} for name, share in (("gold", 0), ("trial", 0.25))]
+
+    try_rules(tmp_path, trial(series, "60m", panel.text, shown))
+
+
+def test_who_reads_of_an_escalation_is_told_to_decide_what_it_takes():
+    for name, rule in alerts().items():
+        for reason in re.findall(r'reason="(\w+)"', rule["expr"]):
+            told = re.findall(r"`(\w+)`", rule["annotations"]["description"] + runbook(name))
+            decisions = set(told) & set(get_args(Action))
+            assert decisions
+            assert decisions <= set(ACTIONS[reason]), name
+
+
 @pytest.mark.parametrize("name", sorted(alerts()))
 def test_an_alert_says_how_urgent_it_is_what_is_wrong_and_what_to_do(name):
     rule = alerts()[name]
@@ -128,11 +161,10 @@ def test_an_alert_leads_to_its_heading_in_the_runbooks(name):
     page, _, anchor = (
         alerts()[name]["annotations"]["runbook_url"].removeprefix("https://runbooks.invalid/").partition("#")
     )
-    sections = re.split(r"^## ", RUNBOOKS.read_text(), flags=re.MULTILINE)[1:]
-    section = next((text for text in sections if text.startswith(f"{name}\n")), None)
+    section = runbook(name)
 
     assert (page, anchor) == (RUNBOOKS.name, name.lower())
-    assert section is not None, f"docs/runbooks.md has no heading {name}"
+    assert section, f"docs/runbooks.md has no heading {name}"
     for part in ("**It means**", "**Users feel**", "**First steps**", "**It ends**"):
         assert part in section, part
     assert re.findall(r"^\d\. ", section, re.MULTILINE) == ["1. ", "2. ", "3. "]

@@ -3,6 +3,7 @@
 import asyncio
 import subprocess
 import sys
+import time
 
 import httpx2
 import pytest
@@ -70,6 +71,13 @@ async def asked(stack: DevStack) -> str:
         return (await starter.run(request)).status
 
 
+def started(page: str) -> float:
+    """Return when the process of a page says that it began."""
+    families = text_string_to_metric_families(page)
+    name = "lockstitch_process_start_time_seconds"
+    return next(sample.value for family in families for sample in family.samples if sample.name == name)
+
+
 async def page_with(url: str, line: str) -> str:
     """Return the page of a process as soon as it has a line that begins like this."""
     async with asyncio.timeout(30), httpx2.AsyncClient(trust_env=False) as http:
@@ -84,6 +92,7 @@ async def page_with(url: str, line: str) -> str:
 async def test_worker_and_server_show_pages_that_prometheus_likes_with_what_concerns_the_fleet(tmp_path):
     ports = {"port": 0, "temporal_port": 0, "ui_port": 0, "metrics_port": 0}
     options = DevOptions(tmp_path, **ports, environment=PLAIN, quiet=True)
+    began = time.time()
     async with DevStack(options) as stack:
         assert await asked(stack) == "completed"
         worker = await page_with(stack.metrics_url, 'lockstitch_runs_finished_total{backend="local"')
@@ -92,7 +101,12 @@ async def test_worker_and_server_show_pages_that_prometheus_likes_with_what_conc
     assert (await asyncio.to_thread(complaints, worker), await asyncio.to_thread(complaints, server)) == ("", "")
     assert 'process="worker"' in worker
     assert 'process="server"' in server
+    # What alerts look at for a single increase is there before it.
+    assert 'lockstitch_notifications_total{event="escalation.opened",outcome="gave_up"} 0.0' in worker
+    assert 'lockstitch_notifications_total{event="escalation.resolved",outcome="failed"} 0.0' in worker
+    assert 'lockstitch_files_ingested_total{outcome="gave_up"} 0.0' in worker
     assert "\ntemporal_request_latency_bucket{" in server
     for page in (worker, server):
+        assert began < started(page) <= time.time()
         assert 'lockstitch_oldest_run_age_seconds{status="requires_action"} 0.0' in page
         assert 'lockstitch_fleet_readings_total{outcome="failed"' not in page
