@@ -1,5 +1,6 @@
 """The operator's page over HTTP: who comes in, what is shown, what is decided, and what is refused."""
 
+import base64
 import json
 import re
 import time
@@ -579,6 +580,31 @@ async def test_a_session_cannot_be_made_up_changed_or_used_after_its_time():
     assert [sessions.read(broken) for broken in ("", "a", "a.b", "e30.x", "W10.x", "x" * 5000, "é.é")] == [None] * 7
     now += SESSION_SECONDS
     assert not sessions.is_good(session, "hash")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"key": "key_1", "name": "Ada", "expires_at": Infinity}',
+        '{"key": "key_1", "name": "Ada", "expires_at": 1e999}',
+        '{"key": "key_1", "name": "Ada", "expires_at": NaN}',
+        '{"key": "key_1", "name": "Ada", "expires_at": true}',
+        '{"key": "\\ud800", "name": "Ada", "expires_at": 9999999999}',
+        '{"key": "key_\\u0000", "name": "Ada", "expires_at": 9999999999}',
+        '{"key": ["key_1"], "name": "Ada", "expires_at": 9999999999}',
+        '{"key": "key_1", "name": null, "expires_at": 9999999999}',
+        "[" * 1400,
+        '{"key":' * 200,
+        "7",
+    ],
+    ids=lambda payload: payload[:70],
+)
+async def test_a_cookie_that_anybody_made_up_asks_for_a_key(locked, payload):
+    token = f"{base64.urlsafe_b64encode(payload.encode()).decode().rstrip('=')}.signature"
+    answer = await locked.http.get("/console", headers={"cookie": f"{SESSION_COOKIE}={token}"})
+
+    assert Sessions().read(token) is None
+    assert (answer.status_code, "Sign in" in answer.text) == (401, True)
 
 
 async def test_a_store_that_is_away_is_said_in_a_sentence(locked):
