@@ -132,7 +132,9 @@ class Console:
         dossier = await read_dossier(self._services, _run_id(request))
         url = self._options.workflow_url(dossier.snapshot.run_id)
         refreshes = "refresh" in request.query_params
-        return HTMLResponse(run_page(dossier, visitor, datetime.now(UTC), url, refreshes=refreshes))
+        # The picture of a long run takes some tenths of a second, in which other requests must not stand still.
+        page = await asyncio.to_thread(run_page, dossier, visitor, datetime.now(UTC), url, refreshes=refreshes)
+        return HTMLResponse(page)
 
     async def _cancel_run(self, request: Request, visitor: Visitor) -> Response:
         run_id = _run_id(request)
