@@ -122,8 +122,8 @@ class Console:
         filters = Filters.read(request.query_params)
         counts, asked, found = await asyncio.gather(
             asyncio.gather(*map(self._starter.count, STATUSES)),
-            self._starter.escalations(limit=MOST_QUESTIONS),
-            self._starter.list(**filters.wanted, limit=PAGE_SIZE + 1),
+            self._starter.escalations(limit=MOST_QUESTIONS + 1),
+            self._starter.page(**filters.wanted, size=PAGE_SIZE),
         )
         overview = Overview(dict(zip(STATUSES, counts, strict=True)), asked, found)
         return HTMLResponse(start_page(overview, filters, visitor, datetime.now(UTC)))
