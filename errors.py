@@ -34,6 +34,7 @@
     |-- UpstreamError            an upstream (model endpoint, remote server) refused or broke
     |-- UpstreamRunBroken        a run upstream vanished or hangs
     |-- RunNotFound              no run has this id
+    |-- PageUnknown              a list of runs has no such page
     |-- RunFinished              the run has ended and takes no more
     |-- RunBroken                the run's workflow ended without saying how the run did
     |-- ServerUnreachable        no Lockstitch server answers at the address
@@ -355,6 +356,13 @@ class RunNotFound(LockstitchError):
     def __init__(self, run_id: str) -> None:
         super().__init__(f"No run found with id '{run_id}'.")
         self.run_id = run_id
+
+
+class PageUnknown(LockstitchError):
+    """A list of runs has no page with this token."""
+
+    def __init__(self) -> None:
+        super().__init__("The list of runs has no such page; begin with the first.")
 
 
 class RunFinished(LockstitchError):

@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any, Protocol
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from lockstitch.escalation_wording import from_now
 from lockstitch.starter.contract import RunEvent, RunSnapshot, ThreadRunResult, UpstreamAttempt
 from lockstitch.tools import Tool
 
@@ -146,17 +148,21 @@ def _calls_table(result: ThreadRunResult) -> Table:
     return table
 
 
-def runs_table(runs: list[RunSnapshot]) -> Table:
-    """Return a table of runs."""
+def runs_table(runs: list[RunSnapshot], *, overdue_at: datetime | None = None) -> Table:
+    """Return a table of runs; with ``overdue_at`` it says for how long each has been overdue by then."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("run", "status", "thread", "assistant", "started", "waits for"):
-        table.add_column(column, overflow="fold", no_wrap=column == "run", min_width=28 if column == "run" else None)
+    columns = ("run", "status", "thread", "assistant", "started", "waits for")
+    for column in (*columns, "deadline") if overdue_at else columns:
+        table.add_column(
+            column, overflow="fold", no_wrap=column in ("run", "deadline"), min_width=28 if column == "run" else None
+        )
     for run in runs:
         started = f"{run.started_at:%Y-%m-%d %H:%M:%S}" if run.started_at else ""
         style = _STATUS_STYLES.get(run.status, "white")
         waits = ", ".join(call.name for call in run.pending_calls)
+        late = [from_now(run.deadline, overdue_at)] if overdue_at and run.deadline else []
         table.add_row(
-            run.run_id, f"[{style}]{run.status}[/]", run.thread_id or "", run.assistant_id or "", started, waits
+            run.run_id, f"[{style}]{run.status}[/]", run.thread_id or "", run.assistant_id or "", started, waits, *late
         )
     return table
 

@@ -32,8 +32,8 @@ READ_SECONDS = 15.0
 PATIENCE_SECONDS = 10.0
 """How long one reading may take."""
 
-MOST_ESCALATIONS = 1000
-"""Runs whose escalations are read at most; of more, only so many are in the gauges."""
+MOST_ESCALATIONS = 4000
+"""Escalations that are in the gauges at most; of more, those that were asked first."""
 
 DUE_SOON = timedelta(minutes=2)
 

@@ -8,7 +8,7 @@ import typer
 
 from lockstitch import run_view
 from lockstitch.commands import escalation_view
-from lockstitch.commands.invocation import AsJson, console, settings, with_starter
+from lockstitch.commands.invocation import AsJson, console, say_more_exist, settings, with_starter
 from lockstitch.config import Config
 from lockstitch.errors import DecisionRefused, LockstitchError
 from lockstitch.starter.client import Starter
@@ -26,18 +26,21 @@ _ABOUT_A_CALL = ("approval", "outcome_unknown")
 @app.command("list")
 def list_escalations(
     run: Annotated[str | None, typer.Option("--run", help="Of this run, also those that are closed.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Of at most so many runs.")] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """List the escalations that wait for a decision, oldest first."""
-    found: list[Escalation] = with_starter(lambda starter: starter.escalations(run, limit=limit))
-    for escalation in found:
+    found: list[Escalation] = with_starter(lambda starter: starter.escalations(run, limit=limit + 1))
+    shown = found if run else found[:limit]
+    for escalation in shown:
         if as_json:
             run_view.print_json(escalation.model_dump(mode="json"))
         else:
             console.print(escalation_view.summary(escalation), highlight=False, soft_wrap=True)
     if not found and not as_json:
         console.print("This run has asked nobody." if run else "Nobody is asked anything.")
+    if len(found) > len(shown):
+        say_more_exist(f"These are the oldest {limit}, and newer ones exist. See them with --limit.")
 
 
 @app.command("show")

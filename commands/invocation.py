@@ -81,6 +81,11 @@ def view(as_json: bool) -> RunView:
     return JsonView() if as_json else LiveView(console)
 
 
+def say_more_exist(sentence: str) -> None:
+    """Say what a list leaves out, beside it: programs read the list itself."""
+    typer.echo(sentence, err=True)
+
+
 def exit_by(results: Sequence[ThreadRunResult]) -> None:
     """Exit with 1 unless every run is completed."""
     if not results or any(result.status != "completed" for result in results):

@@ -1,13 +1,23 @@
 """``lockstitch runs``: look at runs, answer them, cancel them, take them over."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Annotated, get_args
 
 import typer
 
 from lockstitch import run_view
 from lockstitch.commands import escalation_view
-from lockstitch.commands.invocation import AsJson, RunId, console, exit_by, settings, view, with_starter
+from lockstitch.commands.invocation import (
+    AsJson,
+    RunId,
+    console,
+    exit_by,
+    say_more_exist,
+    settings,
+    view,
+    with_starter,
+)
 from lockstitch.deployments import Deployment
 from lockstitch.errors import RunBroken, SettingsInvalid
 from lockstitch.starter.client import UNKNOWN_ASSISTANT, Starter
@@ -27,17 +37,28 @@ app = typer.Typer(help="Look at runs, answer them, cancel them, take them over."
 def list_runs(
     status: Annotated[str | None, typer.Option(help="Only runs with this status.")] = None,
     thread: Annotated[str | None, typer.Option(help="Only runs of this thread.")] = None,
+    overdue: Annotated[
+        bool, typer.Option("--overdue", help="Only open runs whose deadline has passed, the longest overdue first.")
+    ] = False,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many.")] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List runs, newest first."""
+    """List runs: the open ones, newest first, then the others, the last to end first."""
     wanted = _status(status)
-    found = with_starter(lambda starter: starter.list(status=wanted, thread_id=thread, limit=limit))
+
+    async def read(starter: Starter) -> Sequence[RunSnapshot]:
+        if overdue:
+            return await starter.overdue(status=wanted, thread_id=thread, limit=limit + 1)
+        return await starter.list(status=wanted, thread_id=thread, limit=limit)
+
+    found = with_starter(read)
     if as_json:
-        for snapshot in found:
+        for snapshot in found[:limit]:
             run_view.print_json(snapshot.model_dump(mode="json"))
     else:
-        console.print(run_view.runs_table(list(found)))
+        console.print(run_view.runs_table(list(found[:limit]), overdue_at=datetime.now(UTC) if overdue else None))
+    if len(found) > limit:
+        say_more_exist(f"These are the {limit} longest overdue; others are overdue too. See them with --limit.")
 
 
 @app.command("show")

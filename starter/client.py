@@ -4,10 +4,12 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 import httpx2
+from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import (
     Client,
     Plugin,
@@ -36,6 +38,7 @@ from lockstitch.errors import (
     EscalationNotFound,
     KeyRefused,
     NoWorker,
+    PageUnknown,
     RunBroken,
     RunFinished,
     RunNotFound,
@@ -56,6 +59,7 @@ from lockstitch.starter.contract import (
     ThreadRunResult,
     ToolOutput,
 )
+from lockstitch.starter.earliest_runs import MOST_RUNS, earliest_runs
 from lockstitch.starter.escalations import DECIDE_UPDATE, ESCALATIONS_MEMO, Decision, Escalation
 from lockstitch.starter.event_stream import read_events
 from lockstitch.starter.fleet import Fleet
@@ -86,6 +90,18 @@ RECONNECT_FOR = timedelta(minutes=1)
 _RECONNECT_PAUSE_SECONDS = 0.2
 # A run that has left a long history behind is one run all the same.
 _IS_A_RUN = f"WorkflowType = '{contract.THREAD_RUN}' AND ExecutionStatus != 'ContinuedAsNew'"
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Some of the runs of a list.
+
+    ``next_token`` leads to those that follow; it is empty where there are none, and where it is not there may be none
+    all the same.
+    """
+
+    runs: Sequence[RunSnapshot] = ()
+    next_token: bytes = b""
 
 
 class Starter:
@@ -268,27 +284,74 @@ class Starter:
         thread_id: str | None = None,
         assistant_id: str | None = None,
         tenant: str | None = None,
-        started_before: datetime | None = None,
         limit: int = 100,
     ) -> Sequence[RunSnapshot]:
-        """Return runs, newest first; with ``status``, ``thread_id``, ``assistant_id`` or ``tenant`` only those.
+        """Return runs; with ``status``, ``thread_id``, ``assistant_id`` or ``tenant`` only those.
 
-        ``started_before`` is aware; with the ``started_at`` of the last run of a page, the next page follows.
-
-        The Temporal server needs a moment until a change shows here; `snapshot` has it at once.
+        Open runs come first, the newest before the others, then those that have ended, the last to end before the
+        others; `page` gives them page by page. The Temporal server needs a moment until a change shows here;
+        `snapshot` has it at once.
         """
-        wanted = {"Status": status, "Thread": thread_id, "Assistant": assistant_id, "Tenant": tenant}
-        given = {name: value for name, value in wanted.items() if value is not None}
-        if not all(re.fullmatch(contract.NAME_PATTERN, value) for value in given.values()):
-            return []  # no run has such a name, and it might mean something else inside a query
-        terms = [f"Lockstitch{name} = '{value}'" for name, value in given.items()]
-        if started_before is not None:
-            terms.append(f"StartTime < '{started_before.astimezone(UTC).isoformat()}'")
+        query = _query(status, thread_id, assistant_id, tenant)
+        if query is None:
+            return []
         with temporal_errors(self._client, ""):
-            found = self._client.list_workflows(
-                " AND ".join([_IS_A_RUN, *terms]), limit=limit, page_size=min(limit, 1000)
-            )
+            found = self._client.list_workflows(query, limit=limit, page_size=min(limit, 1000))
             return [await _snapshot(execution) async for execution in found]
+
+    async def page(
+        self,
+        *,
+        status: RunStatus | None = None,
+        thread_id: str | None = None,
+        assistant_id: str | None = None,
+        tenant: str | None = None,
+        size: int = 100,
+        token: bytes = b"",
+    ) -> RunPage:
+        """Return a page of the runs that `list` returns, in the same order: the first, or that of a ``token``.
+
+        ``token`` is the ``next_token`` of the page before, which was asked for with the same filters. Raises
+        `PageUnknown` where the Temporal server takes no such token.
+        """
+        query = _query(status, thread_id, assistant_id, tenant)
+        if query is None:
+            return RunPage()
+        with temporal_errors(self._client, ""):
+            if token:
+                await self._check_page_token(query, token)
+            found = self._client.list_workflows(query, page_size=size, next_page_token=token)
+            await found.fetch_next_page()
+            runs = [await _snapshot(execution) for execution in found.current_page or []]
+        return RunPage(runs=runs, next_token=found.next_page_token or b"")
+
+    async def _check_page_token(self, query: str, token: bytes) -> None:
+        """Ask once: the Temporal server calls a token it cannot read a failure of its own, which is tried ten times."""
+        asked = ListWorkflowExecutionsRequest(
+            namespace=self._client.namespace, query=query, page_size=1, next_page_token=token
+        )
+        try:
+            await self._client.workflow_service.list_workflow_executions(asked)
+        except RPCError as error:
+            if error.status in (RPCStatusCode.UNKNOWN, RPCStatusCode.INTERNAL, RPCStatusCode.INVALID_ARGUMENT):
+                raise PageUnknown from error
+            raise
+
+    async def overdue(
+        self, *, status: RunStatus | None = None, thread_id: str | None = None, limit: int = 100
+    ) -> Sequence[RunSnapshot]:
+        """Return open runs whose deadline has passed, the longest overdue first, with the filters of `list`.
+
+        Where more than 5,000 are, at least the first 4,000 of them are read, or ``limit`` if that is more.
+        """
+        query, deadline = _query(status, thread_id), contract.DEADLINE.name
+        if query is None:
+            return []
+        query = f"{query} AND ExecutionStatus = 'Running' AND {deadline} < '{datetime.now(UTC).isoformat()}'"
+        with temporal_errors(self._client, ""):
+            found = earliest_runs(self._client, query, deadline, max(limit, MOST_RUNS))
+            late = sorted([execution async for execution in found], key=_deadline_of)
+            return [await _snapshot(execution) for execution in late[:limit]]
 
     async def count(self, status: RunStatus) -> int:
         """Return how many runs have a status, in the whole namespace; one that was terminated is not open any more."""
@@ -349,15 +412,16 @@ class Starter:
     async def escalations(self, run_id: str | None = None, *, limit: int = 100) -> Sequence[Escalation]:
         """Return the escalations that wait for a decision, oldest first; of one run, also those that are closed.
 
-        Raises `RunNotFound`.
+        Of more than ``limit`` the newest are left out. Where more than 5,000 runs ask something, only those count that
+        began first: 4,000 at least, or ``limit`` if that is more. Raises `RunNotFound`.
         """
         if run_id is not None:
             return (await self.snapshot(run_id)).escalations
+        query = f"{_IS_A_RUN} AND ExecutionStatus = 'Running' AND {contract.NEEDS_ATTENTION.name} = true"
         with temporal_errors(self._client, ""):
-            query = f"{_IS_A_RUN} AND ExecutionStatus = 'Running' AND LockstitchNeedsAttention = true"
-            found = self._client.list_workflows(query, limit=limit, page_size=min(limit, 1000))
-            asked = [it async for execution in found for it in (await _snapshot(execution)).escalations if it.is_open]
-        return sorted(asked, key=lambda escalation: escalation.opened_at)
+            found = earliest_runs(self._client, query, "StartTime", max(limit, MOST_RUNS))
+            asked = [it async for execution in found for it in await _escalations(execution) if it.is_open]
+        return sorted(asked, key=lambda escalation: escalation.opened_at)[:limit]
 
     async def escalation(self, escalation_id: str, *, run_id: str | None = None) -> Escalation:
         """Return one escalation; ``run_id`` is needed where it is closed. Raises `EscalationNotFound`."""
@@ -558,12 +622,31 @@ def _fairness_key(tenant: str) -> str:
     return tenant.encode()[:64].decode(errors="ignore")
 
 
+def _query(
+    status: str | None, thread_id: str | None, assistant_id: str | None = None, tenant: str | None = None
+) -> str | None:
+    """Return the query for runs that are like that; ``None`` where no run can be."""
+    wanted = {"Status": status, "Thread": thread_id, "Assistant": assistant_id, "Tenant": tenant}
+    given = {name: value for name, value in wanted.items() if value is not None}
+    if not all(re.fullmatch(contract.NAME_PATTERN, value) for value in given.values()):
+        return None  # no run has such a name, and it might mean something else inside a query
+    return " AND ".join([_IS_A_RUN, *(f"Lockstitch{name} = '{value}'" for name, value in given.items())])
+
+
+def _deadline_of(execution: WorkflowExecution) -> datetime:
+    return execution.typed_search_attributes.get(contract.DEADLINE) or datetime.max.replace(tzinfo=UTC)
+
+
+async def _escalations(execution: WorkflowExecution) -> Sequence[Escalation]:
+    asked: Sequence[Escalation] = await execution.memo_value(ESCALATIONS_MEMO, default=[], type_hint=list[Escalation])
+    return asked
+
+
 async def _snapshot(execution: WorkflowExecution) -> RunSnapshot:
     attributes = execution.typed_search_attributes
     pending: Sequence[PendingCall] = await execution.memo_value(
         contract.PENDING_MEMO, default=[], type_hint=list[PendingCall]
     )
-    asked: Sequence[Escalation] = await execution.memo_value(ESCALATIONS_MEMO, default=[], type_hint=list[Escalation])
     status = attributes.get(contract.STATUS) or "queued"
     if execution.status not in (WorkflowExecutionStatus.RUNNING, WorkflowExecutionStatus.COMPLETED):
         status = "failed"  # terminated or timed out: nobody carries the run any more
@@ -577,8 +660,9 @@ async def _snapshot(execution: WorkflowExecution) -> RunSnapshot:
             "tenant": attributes.get(contract.TENANT) or "default",
             "needs_attention": attributes.get(contract.NEEDS_ATTENTION) or False,
             "pending_calls": pending,
-            "escalations": asked,
+            "escalations": await _escalations(execution),
             "started_at": execution.start_time,
+            "deadline": attributes.get(contract.DEADLINE),
             "ended_at": execution.close_time,
         }
     )

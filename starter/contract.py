@@ -488,6 +488,8 @@ class RunSnapshot(BaseModel):
     escalations: list[Escalation] = Field(default_factory=list)
     """What the run asked people, the newest last; those that are open wait for `Starter.decide`."""
     started_at: datetime | None = None
+    deadline: datetime | None = None
+    """Until when it may take; ``None`` for runs that an earlier release started."""
     ended_at: datetime | None = None
 
 

@@ -1,5 +1,6 @@
 """The operator's page over HTTP: who comes in, what is shown, what is decided, and what is refused."""
 
+import base64
 import json
 import re
 import time
@@ -151,7 +152,7 @@ async def test_more_runs_than_a_page_holds_are_on_the_pages_that_follow(engine, 
 
         await eventually(all_are_known)
         first = await desk.see("?tenant=many")
-        [older] = [link for link in first.links if "before=" in link]
+        [older] = [link for link in first.links if "after=" in link]
         pages = [await _listed(desk, "tenant=many"), await _listed(desk, older.partition("?")[2])]
         for run_id in started:
             await idle.temporal.get_workflow_handle(run_id).terminate()
@@ -160,11 +161,32 @@ async def test_more_runs_than_a_page_holds_are_on_the_pages_that_follow(engine, 
     assert set.union(*pages) == started
 
 
+async def test_runs_that_ended_in_another_order_than_they_began_are_each_on_one_page(engine, eventually):
+    async with engine([], workers=False) as idle, console(idle) as http:
+        desk = Desk(idle, http)
+        started = [await idle.starter.start(await idle.request("Hi", tenant="ended")) for _ in range(PAGE_SIZE + 10)]
+        for run_id in [*started[-10:], *started[:-10]]:
+            await idle.temporal.get_workflow_handle(run_id).terminate()
+
+        async def all_have_ended() -> bool:
+            runs = await idle.starter.list(tenant="ended", limit=100)
+            return sum(run.ended_at is not None for run in runs) == len(started)
+
+        await eventually(all_have_ended)
+        [older] = [link for link in (await desk.see("?tenant=ended")).links if "after=" in link]
+        pages = [await _listed(desk, "tenant=ended"), await _listed(desk, older.partition("?")[2])]
+
+    assert pages == [set(started[:PAGE_SIZE]), set(started[-10:])]
+
+
 @pytest.mark.parametrize(
     ("path", "status", "sentence"),
     [
         ("?status=asleep", 400, "No run has the status 'asleep'; choose one of requires_action,"),
-        ("?before=yesterday", 400, "'before' is no time: 'yesterday'"),
+        ("?after=yesterday", 400, "The list of runs has no such page; begin with the first."),
+        ("?after=*", 400, "The list of runs has no such page"),
+        ("?after=%C3%A9", 400, "The list of runs has no such page"),
+        ("?after=" + "e30" * 2000, 400, "The list of runs has no such page"),
         ("/runs/run_unknown", 404, "No run found with id 'run_unknown'."),
         ("/runs/notify-esc_1-opened", 404, "No run found with id 'notify-esc_1-opened'."),
         ("/runs/%00<b>", 404, "No run found with id '\\u0000<b>'."),
@@ -579,6 +601,31 @@ async def test_a_session_cannot_be_made_up_changed_or_used_after_its_time():
     assert [sessions.read(broken) for broken in ("", "a", "a.b", "e30.x", "W10.x", "x" * 5000, "é.é")] == [None] * 7
     now += SESSION_SECONDS
     assert not sessions.is_good(session, "hash")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        '{"key": "key_1", "name": "Ada", "expires_at": Infinity}',
+        '{"key": "key_1", "name": "Ada", "expires_at": 1e999}',
+        '{"key": "key_1", "name": "Ada", "expires_at": NaN}',
+        '{"key": "key_1", "name": "Ada", "expires_at": true}',
+        '{"key": "\\ud800", "name": "Ada", "expires_at": 9999999999}',
+        '{"key": "key_\\u0000", "name": "Ada", "expires_at": 9999999999}',
+        '{"key": ["key_1"], "name": "Ada", "expires_at": 9999999999}',
+        '{"key": "key_1", "name": null, "expires_at": 9999999999}',
+        "[" * 1400,
+        '{"key":' * 200,
+        "7",
+    ],
+    ids=lambda payload: payload[:70],
+)
+async def test_a_cookie_that_anybody_made_up_asks_for_a_key(locked, payload):
+    token = f"{base64.urlsafe_b64encode(payload.encode()).decode().rstrip('=')}.signature"
+    answer = await locked.http.get("/console", headers={"cookie": f"{SESSION_COOKIE}={token}"})
+
+    assert Sessions().read(token) is None
+    assert (answer.status_code, "Sign in" in answer.text) == (401, True)
 
 
 async def test_a_store_that_is_away_is_said_in_a_sentence(locked):

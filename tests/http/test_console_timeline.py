@@ -142,6 +142,25 @@ def test_one_second_is_as_wide_as_any_other_where_nothing_is_long():
     assert [round(place, 6) for place, after in scale.ticks(4)] == [0, 0.25, 0.5, 0.75, 1]
 
 
+def test_every_moment_of_a_long_run_stands_where_it_belongs_and_is_found_without_looking_at_all_others():
+    class Counted(datetime):
+        comparisons = 0
+
+        def __gt__(self, other: datetime) -> bool:
+            Counted.comparisons += 1
+            return super().__gt__(other)
+
+        def __le__(self, other: datetime) -> bool:
+            Counted.comparisons += 1
+            return super().__le__(other)
+
+    scale = Scale([at(number) for number in range(1001)])
+    places = [scale.place(Counted.fromtimestamp(at(number).timestamp(), UTC)) for number in range(-1, 1003)]
+
+    assert places == pytest.approx([0, *(number / 1000 for number in range(1001)), 1, 1])
+    assert 0 < Counted.comparisons < 30 * len(places)
+
+
 def test_an_hour_in_which_nothing_happens_is_a_gap_and_what_happens_around_it_stays_readable():
     scale = Scale([at(0), at(1), at(3601), at(3602)])
 

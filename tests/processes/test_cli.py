@@ -3,11 +3,16 @@
 import asyncio
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
+from lockstitch.starter import contract
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest
+from lockstitch.starter.escalations import ESCALATIONS_MEMO, Escalation
 from lockstitch.tests.command_line import lockstitch, lockstitch_anew
 
 
@@ -54,6 +59,60 @@ async def test_a_waiting_run_is_shown_answered_and_listed(client, starter, conne
     assert json.loads(shown)["status"] == "requires_action"
     assert code == 0
     await eventually(listed)
+
+
+async def test_the_runs_that_are_longest_overdue_are_listed_first_and_that_more_exist_is_said(
+    starter, connected, eventually
+):
+    late = {f"run_{uuid4().hex}": datetime(2001, 1, day, tzinfo=UTC) for day in (2, 1, 3)}
+    for run_id, deadline in late.items():
+        attributes = TypedSearchAttributes([SearchAttributePair(contract.DEADLINE, deadline)])
+        options = {"id": run_id, "task_queue": "nobody", "search_attributes": attributes}
+        await starter.temporal.start_workflow(contract.THREAD_RUN, **options)
+    second, first, third = late
+
+    async def all_are_listed() -> bool:
+        return {run.run_id for run in await starter.overdue()} >= set(late)
+
+    await eventually(all_are_listed)
+    (code, as_json, said), (_, table, nothing) = await asyncio.gather(
+        lockstitch("runs", "list", "--overdue", "--limit", "2", "--json", **connected),
+        lockstitch("runs", "list", "--overdue", **connected, COLUMNS="200"),
+    )
+    for run_id in late:
+        await starter.temporal.get_workflow_handle(run_id).terminate()
+
+    shown = [json.loads(line) for line in as_json.splitlines()]
+    assert (code, [run["run_id"] for run in shown]) == (0, [first, second])
+    assert shown[0]["deadline"] == "2001-01-01T00:00:00Z"
+    assert said == "These are the 2 longest overdue; others are overdue too. See them with --limit.\n"
+    assert table.index(first) < table.index(second) < table.index(third)
+    assert table.count(" ago") >= 3
+    assert nothing == ""
+
+
+async def test_the_oldest_escalations_are_listed_and_that_newer_ones_exist_is_said(starter, connected, eventually):
+    asked = {f"run_{uuid4().hex}": datetime(2001, 1, day, tzinfo=UTC) for day in (1, 2, 3)}
+    for run_id, opened_at in asked.items():
+        escalation = Escalation(
+            id=f"esc_of_{run_id}", run_id=run_id, call_id="call_1", tool="refund", reason="approval", detail="Ask.",
+            opened_at=opened_at, deadline=opened_at, on_deadline="deny",
+        )  # fmt: skip
+        attributes = TypedSearchAttributes([SearchAttributePair(contract.NEEDS_ATTENTION, True)])
+        options = {"id": run_id, "task_queue": "nobody", "search_attributes": attributes}
+        memo = {ESCALATIONS_MEMO: [escalation]}
+        await starter.temporal.start_workflow(contract.THREAD_RUN, **options, memo=memo)
+
+    async def all_are_listed() -> bool:
+        return {escalation.run_id for escalation in await starter.escalations()} >= set(asked)
+
+    await eventually(all_are_listed)
+    code, listed, said = await lockstitch("escalations", "list", "--limit", "2", "--json", **connected)
+    for run_id in asked:
+        await starter.temporal.get_workflow_handle(run_id).terminate()
+
+    assert (code, [json.loads(line)["run_id"] for line in listed.splitlines()]) == (0, list(asked)[:2])
+    assert said == "These are the oldest 2, and newer ones exist. See them with --limit.\n"
 
 
 async def test_a_key_is_created_shown_once_listed_and_revoked(tmp_path):

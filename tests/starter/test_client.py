@@ -18,6 +18,7 @@ from temporalio.testing import WorkflowEnvironment
 from lockstitch.errors import (
     AnswerRefused,
     LockstitchError,
+    PageUnknown,
     RunBroken,
     RunFinished,
     RunNotFound,
@@ -167,6 +168,38 @@ async def test_runs_are_listed_newest_first_by_all_that_is_asked_for(starter, ev
     assert await listed(2, limit=2) == [runs[3], runs[2]]
     assert await listed(4, status="queued", thread_id="thread_1")
     assert await starter.list(tenant=tenant, status="completed") == []
+
+
+async def test_pages_hold_every_run_once_where_runs_ended_in_another_order_than_they_began(
+    starter, temporal, eventually
+):
+    tenant = uuid4().hex
+    runs = [await starter.start(request(tenant=tenant)) for _ in range(7)]
+    for number in (4, 0, 5, 1):
+        await temporal.get_workflow_handle(runs[number]).terminate()
+
+    async def ended() -> bool:
+        return sum(run.ended_at is not None for run in await starter.list(tenant=tenant)) == 4
+
+    await eventually(ended)
+    pages, token = [], b""
+    while not pages or token:
+        page = await starter.page(tenant=tenant, size=2, token=token)
+        pages.append([runs.index(run.run_id) for run in page.runs])
+        token = page.next_token
+
+    assert pages == [[6, 3], [2, 1], [5, 0], [4]]
+
+
+@pytest.mark.parametrize("token", [b"x", b"[]", b"\xff\x00", b'{"CloseTime": 7}'])
+async def test_a_token_of_no_page_is_refused_at_once(starter, token):
+    async with asyncio.timeout(5):  # tried again as failures of the server are, it would take longer
+        with pytest.raises(PageUnknown, match="no such page"):
+            await starter.page(token=token)
+
+
+async def test_no_run_has_a_name_that_could_mean_something_else_on_a_page(starter):
+    assert (await starter.page(tenant="o'clock")).runs == ()
 
 
 async def test_runs_are_counted_by_their_status(starter, eventually):

@@ -122,8 +122,8 @@ class Console:
         filters = Filters.read(request.query_params)
         counts, asked, found = await asyncio.gather(
             asyncio.gather(*map(self._starter.count, STATUSES)),
-            self._starter.escalations(limit=MOST_QUESTIONS),
-            self._starter.list(**filters.wanted, limit=PAGE_SIZE + 1),
+            self._starter.escalations(limit=MOST_QUESTIONS + 1),
+            self._starter.page(**filters.wanted, size=PAGE_SIZE),
         )
         overview = Overview(dict(zip(STATUSES, counts, strict=True)), asked, found)
         return HTMLResponse(start_page(overview, filters, visitor, datetime.now(UTC)))
@@ -132,7 +132,9 @@ class Console:
         dossier = await read_dossier(self._services, _run_id(request))
         url = self._options.workflow_url(dossier.snapshot.run_id)
         refreshes = "refresh" in request.query_params
-        return HTMLResponse(run_page(dossier, visitor, datetime.now(UTC), url, refreshes=refreshes))
+        # The picture of a long run takes some tenths of a second, in which other requests must not stand still.
+        page = await asyncio.to_thread(run_page, dossier, visitor, datetime.now(UTC), url, refreshes=refreshes)
+        return HTMLResponse(page)
 
     async def _cancel_run(self, request: Request, visitor: Visitor) -> Response:
         run_id = _run_id(request)

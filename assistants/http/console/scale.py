@@ -4,6 +4,7 @@ Runs work for milliseconds and wait for hours. So a stretch in which nothing hap
 the rest, is drawn as a gap of a fixed width; everywhere else one second is as wide as any other.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -39,6 +40,7 @@ class Scale:
         if at[-1] - at[0] < SHORTEST:
             at = [at[0], at[0] + SHORTEST]
         self._pieces = _pieces(at, _gaps(at))
+        self._ends = [piece.end for piece in self._pieces]
 
     def __repr__(self) -> str:
         return f"Scale({len(self._pieces)} pieces)"
@@ -50,11 +52,12 @@ class Scale:
 
     def place(self, at: datetime) -> float:
         """Return where a moment stands; what lies outside is at the edge."""
-        for piece in self._pieces:
-            if at <= piece.end:
-                part = (at - piece.begin) / (piece.end - piece.begin)
-                return piece.left + max(part, 0.0) * (piece.right - piece.left)
-        return 1.0
+        number = bisect_left(self._ends, at)
+        if number == len(self._pieces):
+            return 1.0
+        piece = self._pieces[number]
+        part = (at - piece.begin) / (piece.end - piece.begin)
+        return piece.left + max(part, 0.0) * (piece.right - piece.left)
 
     def ticks(self, most: int = 10) -> Sequence[tuple[float, timedelta]]:
         """Return places, and how long after the beginning they are, at most about so many."""

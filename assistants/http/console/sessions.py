@@ -9,6 +9,7 @@ import binascii
 import hashlib
 import hmac
 import json
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -23,6 +24,7 @@ LONGEST_TOKEN = 2048
 # Signed together with the rest, so that what was made for one purpose is of no use for another.
 _SESSION = b"lockstitch-console-session-v1."
 _FORM = b"lockstitch-console-form-v1."
+_KEY_ID = re.compile(r"[A-Za-z0-9_-]{1,64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,13 @@ class Sessions:
             return None
         try:
             payload = json.loads(_decode(encoded))
-            return Session(token, str(payload["key"]), str(payload["name"]), int(payload["expires_at"]))
-        except (ValueError, TypeError, KeyError, binascii.Error):
+            key_id, name, expires_at = payload["key"], payload["name"], payload["expires_at"]
+        except (ValueError, TypeError, KeyError, binascii.Error, RecursionError):
             return None
+        # Whose signature it has to be is known only when its key has been looked up, so up to there it is anybody's.
+        if type(expires_at) is not int or not isinstance(name, str) or not isinstance(key_id, str):
+            return None
+        return Session(token, key_id, name, expires_at) if _KEY_ID.fullmatch(key_id) else None
 
     def is_good(self, session: Session, secret_hash: str) -> bool:
         """Tell whether we have signed the session with this key, and whether it lasts still."""

@@ -1,8 +1,9 @@
-"""The first page: how many runs there are in each status, what people are asked, and the newest runs."""
+"""The first page: how many runs there are in each status, what people are asked, and the latest runs."""
 
+import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, get_args
 from urllib.parse import urlencode
 
@@ -11,12 +12,15 @@ from markupsafe import Markup
 from lockstitch.assistants.http.console.door import PATH, Visitor
 from lockstitch.assistants.http.console.layout import TONES, badge, joined, page, run_link, shown, table, took, when
 from lockstitch.assistants.http.console.questions import question_line
-from lockstitch.errors import ApiError
+from lockstitch.errors import ApiError, PageUnknown
+from lockstitch.starter.client import RunPage
 from lockstitch.starter.contract import OPEN_STATUSES, RunSnapshot, RunStatus
 from lockstitch.starter.escalations import Escalation
 
 PAGE_SIZE = 50
 MOST_QUESTIONS = 50
+LONGEST_TOKEN = 2048
+"""Characters of what leads to a page that follows."""
 REFRESH_SECONDS = 10
 
 STATUSES: tuple[RunStatus, ...] = get_args(RunStatus)
@@ -35,7 +39,8 @@ class Filters:
     thread: str = ""
     assistant: str = ""
     tenant: str = ""
-    before: datetime | None = None
+    after: bytes = b""
+    """The token of a page that is not the first."""
     refreshes: bool = False
 
     @classmethod
@@ -44,7 +49,7 @@ class Filters:
         given = {name: query.get(name, "").strip() for name in ("status", *_NAMES)}
         if given["status"] and given["status"] not in STATUSES:
             raise ApiError(f"No run has the status '{given['status']}'; choose one of {', '.join(_ORDER)}.")
-        return cls(**given, before=_moment(query.get("before", "")), refreshes="refresh" in query)
+        return cls(**given, after=_token(query.get("after", "")), refreshes="refresh" in query)
 
     @property
     def wanted(self) -> dict[str, Any]:
@@ -54,7 +59,7 @@ class Filters:
             "thread_id": self.thread or None,
             "assistant_id": self.assistant or None,
             "tenant": self.tenant or None,
-            "started_before": self.before,
+            "token": self.after,
         }
 
     def path(self, **changes: str) -> str:
@@ -64,23 +69,22 @@ class Filters:
         return f"{PATH}?{urlencode(query)}" if query else PATH
 
 
-def _moment(text: str) -> datetime | None:
-    if not text:
-        return None
+def _token(text: str) -> bytes:
     try:
-        read = datetime.fromisoformat(text)
-    except ValueError:
-        raise ApiError(f"'before' is no time: {text!r}; write it as 2026-11-27T14:00:00+00:00.") from None
-    return read if read.tzinfo else read.replace(tzinfo=UTC)
+        if len(text) <= LONGEST_TOKEN:
+            return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:  # also of what is not ASCII
+        pass
+    raise PageUnknown
 
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What the page shows; of ``runs`` there may be one more than a page holds."""
+    """What the page shows; of ``asked`` there may be more than it has room for."""
 
     counts: Mapping[RunStatus, int]
     asked: Sequence[Escalation]
-    runs: Sequence[RunSnapshot]
+    runs: RunPage
 
 
 def start_page(overview: Overview, filters: Filters, visitor: Visitor, now: datetime) -> str:
@@ -99,9 +103,11 @@ def start_page(overview: Overview, filters: Filters, visitor: Visitor, now: date
 def _questions(overview: Overview, now: datetime) -> Markup:
     if not overview.asked:
         return Markup("")
-    lines = joined(question_line(asked, now) for asked in overview.asked)
-    more = len(overview.asked) >= MOST_QUESTIONS
-    small = f"those of the first {MOST_QUESTIONS} runs" if more else f"{len(overview.asked)} open, oldest first"
+    lines = joined(question_line(asked, now) for asked in overview.asked[:MOST_QUESTIONS])
+    more = len(overview.asked) > MOST_QUESTIONS
+    small = (
+        f"the oldest {MOST_QUESTIONS}, and newer ones exist" if more else f"{len(overview.asked)} open, oldest first"
+    )
     return Markup(
         '<h2>Waits for a person <small>{}</small></h2><div class="card list">{}</div><h2>By status</h2>'
     ).format(small, lines)
@@ -147,19 +153,20 @@ def _filters(filters: Filters) -> Markup:
     )
 
 
-def _runs(found: Sequence[RunSnapshot], filters: Filters, now: datetime) -> Markup:
-    if not found:
+def _runs(found: RunPage, filters: Filters, now: datetime) -> Markup:
+    if not found.runs and filters.after:
+        return Markup('<div class="card pad faint">No more runs follow.</div>')
+    if not found.runs:
         return Markup('<div class="card pad faint">{}</div>').format(
             "No run is like that." if filters != Filters(refreshes=filters.refreshes) else "There are no runs yet."
         )
-    shown_runs = found[:PAGE_SIZE]
     columns = ("run", "status", "started", "took", "waits for", "tenant", "thread, assistant")
-    made = table(columns, [_row(run, now) for run in shown_runs])
-    last = shown_runs[-1].started_at
-    if len(found) <= PAGE_SIZE or last is None:
+    made = table(columns, [_row(run, now) for run in found.runs])
+    if not found.next_token:
         return made
+    after = base64.urlsafe_b64encode(found.next_token).rstrip(b"=").decode()
     older = Markup('<p>These are {} runs; <a href="{}">older ones</a> follow.</p>')
-    return made + older.format(len(shown_runs), filters.path(before=last.isoformat()))
+    return made + older.format(len(found.runs), filters.path(after=after))
 
 
 def _row(run: RunSnapshot, now: datetime) -> tuple[str, ...]:
