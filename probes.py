@@ -24,7 +24,9 @@ Check = Callable[[], Awaitable[object]]
 Probe = Callable[[Request], Awaitable[Response]]
 """Answers ``GET`` on a path."""
 
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 2.5
+"""How long one check may take: less than the three seconds for which the chart's probes wait, so that they are told
+what does not answer."""
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays open: longer than load balancers and clients keep theirs, a minute as a rule, for

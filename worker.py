@@ -100,7 +100,7 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         await stack.enter_async_context(FleetReader(starter, database))
         started = asyncio.Event()
         checks = {
-            "temporal": lambda: starter.count("queued"),
+            "temporal": starter.fleet.check,
             "database": database.check,
             "worker": lambda: _check_working(started, stop),
         }
