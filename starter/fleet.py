@@ -66,6 +66,8 @@ class Fleet:
     def __init__(self, client: Client, task_queue: str, *, page: int = PAGE) -> None:
         self._client = client
         self._page = page
+        self.name = f"fleet {client.namespace} {task_queue}"
+        """What the processes of this fleet call it among themselves."""
         self._queues = {"runs": task_queue, "files": ingestion_queue(task_queue), "code": code_queue(task_queue)}
 
     async def check(self) -> None:
