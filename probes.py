@@ -33,14 +33,23 @@ KEEP_ALIVE_SECONDS = 75
 whoever closes first never loses the request that the other is about to send."""
 
 
+async def opening_tables() -> None:
+    """Stand for the check of a database that is not open yet."""
+    raise LockstitchError("its tables are being opened, and upgraded where they are older than this release")
+
+
 def probes_of(checks: Mapping[str, Check]) -> Mapping[str, Probe]:
-    """Return ``/healthz``, ``/readyz`` (503 with reasons unless every check passes) and ``/metrics``, by path."""
+    """Return ``/healthz``, ``/readyz`` (503 with reasons unless every check passes) and ``/metrics``, by path.
+
+    The ``checks`` may become others while a process starts.
+    """
 
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def ready(_request: Request) -> Response:
-        said = dict(zip(checks, await asyncio.gather(*map(_try, checks.values())), strict=True))
+        now = dict(checks)
+        said = dict(zip(now, await asyncio.gather(*map(_try, now.values())), strict=True))
         problems = {name: problem for name, problem in said.items() if problem is not None}
         if problems:
             return JSONResponse({"status": "unavailable", "problems": problems}, status_code=503)
@@ -107,8 +116,11 @@ class QuietServer(uvicorn.Server):
 @asynccontextmanager
 async def serving(
     app: ASGIApp, listener: socket.socket, protocol: type[asyncio.Protocol] | None = None
-) -> AsyncIterator[None]:
-    """Serve ``app`` on ``listener`` while the body runs; ``protocol`` takes the place of uvicorn's own."""
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Serve ``app`` on ``listener`` while the body runs; ``protocol`` takes the place of uvicorn's own.
+
+    The body gets what ends it earlier, before something that ``app`` works with is closed.
+    """
     config = uvicorn.Config(
         app,
         http=protocol or "httptools",
@@ -123,11 +135,15 @@ async def serving(
     )
     server = QuietServer(config)
     serving_task = asyncio.create_task(server.serve([listener]), name="http-server")
-    try:
-        yield
-    finally:
+
+    async def end() -> None:
         server.should_exit = True
         await serving_task
+
+    try:
+        yield end
+    finally:
+        await end()
 
 
 def probe_app(checks: Mapping[str, Check]) -> Starlette:
