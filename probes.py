@@ -2,9 +2,11 @@
 
 import asyncio
 import errno
+import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 
 import uvicorn
 from prometheus_client.exposition import choose_encoder
@@ -27,6 +29,9 @@ Probe = Callable[[Request], Awaitable[Response]]
 CHECK_SECONDS = 2.5
 """How long one check may take: less than the three seconds for which the chart's probes wait, so that they are told
 what does not answer."""
+
+LEAST_GRACE = timedelta(seconds=3)
+"""So long at least may requests take that are under way at the end: a stream that is closed says so."""
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays open: longer than load balancers and clients keep theirs, a minute as a rule, for
@@ -115,11 +120,16 @@ class QuietServer(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, listener: socket.socket, protocol: type[asyncio.Protocol] | None = None
+    app: ASGIApp,
+    listener: socket.socket,
+    protocol: type[asyncio.Protocol] | None = None,
+    *,
+    grace: timedelta = LEAST_GRACE,
 ) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """Serve ``app`` on ``listener`` while the body runs; ``protocol`` takes the place of uvicorn's own.
 
-    The body gets what ends it earlier, before something that ``app`` works with is closed.
+    Requests that are under way at the end have ``grace`` to finish; connections on which nothing happens are closed at
+    once. The body gets what ends it earlier, before something that ``app`` works with is closed.
     """
     config = uvicorn.Config(
         app,
@@ -131,7 +141,7 @@ async def serving(
         server_header=False,
         lifespan="off",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=math.ceil(max(grace, LEAST_GRACE).total_seconds()),
     )
     server = QuietServer(config)
     serving_task = asyncio.create_task(server.serve([listener]), name="http-server")

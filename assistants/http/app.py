@@ -210,7 +210,7 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
     From the beginning it answers probes; requests get 503 until everything is open, the tables upgraded where they are
     older. Raises `PortInUse` before anything is started, `KeysMissing` where others than this machine could reach the
     server and no key was ever created, and `LockstitchError` where something else is missing. Streams that are open at
-    the end are closed; the runs that they show go on.
+    the end are closed; the runs that they show go on. Other requests have ``config.shutdown_grace`` to finish.
     """
     if stop is None:
         stop = _told_to_stop()
@@ -221,7 +221,8 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
         telemetry.tell_build(version("lockstitch"), config.build, "server")
         stack.enter_context(tracing.exporting(config.traces, "server"))
         app = StartingApp()
-        end_serving = await stack.enter_async_context(serving(app, listener, guarded_protocol(config.request_timeout)))
+        protocol = guarded_protocol(config.request_timeout)
+        end_serving = await stack.enter_async_context(serving(app, listener, protocol, grace=config.shutdown_grace))
         services = await stack.enter_async_context(open_services(config, telemetry.buffering_runtime()))
         keyring = await _keyring(config, services.database)
         await stack.enter_async_context(FleetReader(services.starter, services.database))
