@@ -369,7 +369,7 @@ class Config:
     shutdown_grace: timedelta = _setting(
         "LOCKSTITCH_SHUTDOWN_GRACE_SECONDS",
         timedelta(seconds=30),
-        "How many seconds a worker that was told to stop lets streams and handlers finish.",
+        "How many seconds a worker that was told to stop lets streams and handlers finish, and a server requests.",
     )
     deployment_name: str = _setting(
         "LOCKSTITCH_DEPLOYMENT_NAME",

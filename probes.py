@@ -2,9 +2,11 @@
 
 import asyncio
 import errno
+import math
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 
 import uvicorn
 from prometheus_client.exposition import choose_encoder
@@ -24,21 +26,35 @@ Check = Callable[[], Awaitable[object]]
 Probe = Callable[[Request], Awaitable[Response]]
 """Answers ``GET`` on a path."""
 
-CHECK_SECONDS = 5.0
+CHECK_SECONDS = 2.5
+"""How long one check may take: less than the three seconds for which the chart's probes wait, so that they are told
+what does not answer."""
+
+LEAST_GRACE = timedelta(seconds=3)
+"""So long at least may requests take that are under way at the end: a stream that is closed says so."""
 
 KEEP_ALIVE_SECONDS = 75
 """How long an idle connection stays open: longer than load balancers and clients keep theirs, a minute as a rule, for
 whoever closes first never loses the request that the other is about to send."""
 
 
+async def opening_tables() -> None:
+    """Stand for the check of a database that is not open yet."""
+    raise LockstitchError("its tables are being opened, and upgraded where they are older than this release")
+
+
 def probes_of(checks: Mapping[str, Check]) -> Mapping[str, Probe]:
-    """Return ``/healthz``, ``/readyz`` (503 with reasons unless every check passes) and ``/metrics``, by path."""
+    """Return ``/healthz``, ``/readyz`` (503 with reasons unless every check passes) and ``/metrics``, by path.
+
+    The ``checks`` may become others while a process starts.
+    """
 
     async def live(_request: Request) -> Response:
         return JSONResponse({"status": "ok"})
 
     async def ready(_request: Request) -> Response:
-        said = dict(zip(checks, await asyncio.gather(*map(_try, checks.values())), strict=True))
+        now = dict(checks)
+        said = dict(zip(now, await asyncio.gather(*map(_try, now.values())), strict=True))
         problems = {name: problem for name, problem in said.items() if problem is not None}
         if problems:
             return JSONResponse({"status": "unavailable", "problems": problems}, status_code=503)
@@ -104,9 +120,17 @@ class QuietServer(uvicorn.Server):
 
 @asynccontextmanager
 async def serving(
-    app: ASGIApp, listener: socket.socket, protocol: type[asyncio.Protocol] | None = None
-) -> AsyncIterator[None]:
-    """Serve ``app`` on ``listener`` while the body runs; ``protocol`` takes the place of uvicorn's own."""
+    app: ASGIApp,
+    listener: socket.socket,
+    protocol: type[asyncio.Protocol] | None = None,
+    *,
+    grace: timedelta = LEAST_GRACE,
+) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Serve ``app`` on ``listener`` while the body runs; ``protocol`` takes the place of uvicorn's own.
+
+    Requests that are under way at the end have ``grace`` to finish; connections on which nothing happens are closed at
+    once. The body gets what ends it earlier, before something that ``app`` works with is closed.
+    """
     config = uvicorn.Config(
         app,
         http=protocol or "httptools",
@@ -117,15 +141,19 @@ async def serving(
         server_header=False,
         lifespan="off",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=3,
+        timeout_graceful_shutdown=math.ceil(max(grace, LEAST_GRACE).total_seconds()),
     )
     server = QuietServer(config)
     serving_task = asyncio.create_task(server.serve([listener]), name="http-server")
-    try:
-        yield
-    finally:
+
+    async def end() -> None:
         server.should_exit = True
         await serving_task
+
+    try:
+        yield end
+    finally:
+        await end()
 
 
 def probe_app(checks: Mapping[str, Check]) -> Starlette:

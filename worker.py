@@ -43,7 +43,7 @@ from lockstitch.errors import LockstitchError
 from lockstitch.metrics.model_prices import ModelPrices
 from lockstitch.metrics.tenant_classes import TenantClasses
 from lockstitch.namespace_setup import ensure_namespace
-from lockstitch.probes import listen, probe_app, serving
+from lockstitch.probes import Check, listen, opening_tables, probe_app, serving
 from lockstitch.sandbox.port import Sandbox
 from lockstitch.sandbox_choice import chosen_sandbox, limits_of
 from lockstitch.starter.client import Starter, connect_temporal
@@ -91,6 +91,10 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
     async with AsyncExitStack() as stack:
         stack.callback(listener.close)
         stack.enter_context(tracing.exporting(config.traces, "worker"))
+        started = asyncio.Event()
+        checks: dict[str, Check] = {"database": opening_tables, "worker": lambda: _check_working(started, stop)}
+        # While the tables are upgraded, which may take long, the process is seen to live.
+        end_probes = await stack.enter_async_context(serving(probe_app(checks), listener))
         database = await stack.enter_async_context(_database(config))
         takes_turns = "runs" in config.worker_serves
         model = await stack.enter_async_context(open_model(config)) if takes_turns else None
@@ -100,13 +104,8 @@ async def run_worker(config: Config, stop: asyncio.Event) -> None:
         starter = await stack.enter_async_context(Starter(client, task_queue=config.task_queue))
         await stack.enter_async_context(CommandDelivery(database, starter))
         await stack.enter_async_context(FleetReader(starter, database))
-        started = asyncio.Event()
-        checks = {
-            "temporal": lambda: starter.count("queued"),
-            "database": database.check,
-            "worker": lambda: _check_working(started, stop),
-        }
-        await stack.enter_async_context(serving(probe_app(checks), listener))
+        checks |= {"temporal": starter.fleet.check, "database": database.check}
+        stack.push_async_callback(end_probes)  # before what they ask is closed
         remote = await stack.enter_async_context(open_remote_backends(config, database, tools))
         options: dict[str, Any] = {"remote": remote, "semantics": semantics}
         sandbox = await stack.enter_async_context(open_sandbox(config))

@@ -1,7 +1,8 @@
 """Reads what concerns the whole fleet from where it is known: the Temporal server and the store.
 
-Servers read it as well as workers, so that a fleet that is down still shows. Each reading is bounded: it counts, or
-reads a few pages. One that fails takes its gauges away, for an old value is worse than none.
+One process at a time reads, for what the Temporal server answers to a namespace has a quota. It may be a server as well
+as a worker, so that a fleet that is down still shows; where it dies, another takes its place. Each reading is bounded:
+it counts, or reads a few pages. One that fails takes its gauges away, for an old value is worse than none.
 """
 
 import asyncio
@@ -14,8 +15,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Self, get_args
 
 from lockstitch import telemetry
+from lockstitch.assistants.lease import Lease
 from lockstitch.assistants.store import commands, vector_store_files
 from lockstitch.assistants.store.database import Database
+from lockstitch.errors import LockstitchError
 from lockstitch.metrics import fleet_gauges
 from lockstitch.metrics.vanishing_gauges import GaugeName
 from lockstitch.starter.client import Starter
@@ -28,6 +31,9 @@ COUNT_SECONDS = 5.0
 
 READ_SECONDS = 15.0
 """How often everything else is read."""
+
+LOOK_SECONDS = 3.0
+"""How often a process looks whether it is the one that reads."""
 
 PATIENCE_SECONDS = 10.0
 """How long one reading may take."""
@@ -49,34 +55,71 @@ class Reading:
 
 
 class FleetReader:
-    """Keeps the gauges of the fleet up to date for as long as the ``async with`` lasts."""
+    """Keeps the gauges of the fleet up to date for as long as the ``async with`` lasts.
+
+    Of all readers that share a database and a task queue one has the lease and reads; the others show nothing.
+    """
 
     def __init__(self, starter: Starter, database: Database) -> None:
         self._starter = starter
         self._database = database
         self._failing: set[str] = set()
+        self._lease = Lease(database, starter.fleet.name)
+        self._look = Reading("lease", (), self._look_at_the_lease)
         self._task: asyncio.Task[None] | None = None
         self.readings: dict[str, Reading] = {reading.name: reading for reading in self._readings()}
 
     def __repr__(self) -> str:
         return f"FleetReader(failing={sorted(self._failing)})"
 
+    @property
+    def reads(self) -> bool:
+        """Whether this is the process that reads."""
+        return self._lease.is_held
+
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._read_on(), name="fleet-reader")
+        self._task = asyncio.create_task(self._look_on(), name="fleet-reader")
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+            await _cancelled(self._task)
+        with suppress(LockstitchError):  # it lapses by itself
+            await self._lease.give_up()
 
     async def read(self, *names: str) -> None:
         """Take these readings now, or all; none raises."""
         for name in names or self.readings:
             await self._take(self.readings[name])
 
+    async def _look_on(self) -> None:
+        """Read for as long as the lease is here."""
+        reading: asyncio.Task[None] | None = None
+        try:
+            while True:
+                await self._take(self._look)
+                if self._lease.is_held and reading is None:
+                    reading = asyncio.create_task(self._read_on(), name="fleet-readings")
+                elif not self._lease.is_held and reading is not None:
+                    await _cancelled(reading)
+                    reading = None
+                await asyncio.sleep(LOOK_SECONDS)
+        finally:
+            if reading is not None:
+                await _cancelled(reading)
+
+    async def _look_at_the_lease(self) -> None:
+        # Perhaps another process reaches the Temporal server. Until it reads, this one does what it can.
+        await self._lease.look(renews="open_runs" not in self._failing)
+
     async def _read_on(self) -> None:
+        """Take each reading when it is due; the gauges go with the task, for another process shows them next."""
+        try:
+            await self._read_when_due()
+        finally:
+            telemetry.FLEET.hide(*fleet_gauges.ALL)
+
+    async def _read_when_due(self) -> None:
         due = dict.fromkeys(self.readings, 0.0)
         while True:
             now = time.monotonic()
@@ -166,6 +209,12 @@ class FleetReader:
     async def _vector_store_files(self) -> None:
         waiting = await self._database.read(vector_store_files.count_in_progress, one_query=True)
         telemetry.FLEET.show(fleet_gauges.VECTOR_STORE_FILES, {("in_progress",): waiting})
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _by_reason(asked: Iterable[Escalation]) -> dict[tuple[str, ...], float]:

@@ -423,6 +423,13 @@ def embedder_unavailable() -> ApiError:
     )
 
 
+def server_starting() -> ApiError:
+    """The server is not ready yet; trying again may help."""
+    return ApiError(
+        "The server is starting. Please try again later.", status=503, type="server_error", headers=_retry_after(1)
+    )
+
+
 def server_stopping() -> ApiError:
     """A stream ends because its server does; the run goes on."""
     return ApiError(

@@ -1,7 +1,6 @@
 """``lockstitch config``: what the settings are, and what is wrong or unsafe about them."""
 
 import os
-import re
 from collections.abc import AsyncIterator
 from dataclasses import asdict, fields
 from typing import Annotated, Any
@@ -23,6 +22,7 @@ from lockstitch.run_view import print_json
 from lockstitch.settings_page import default_text, settings_page
 from lockstitch.settings_review import Finding, review
 from lockstitch.temporal_choice import chosen_temporal
+from lockstitch.url_secrets import without_secrets
 
 app = typer.Typer(help="Look at the settings: what they are, what is wrong, what is unsafe.", no_args_is_help=True)
 
@@ -34,7 +34,6 @@ _SETTINGS_OF: dict[type[LockstitchError], str] = {
     SearchAttributesMissing: "LOCKSTITCH_TEMPORAL_NAMESPACE",
 }
 
-_PASSWORD = re.compile(r"(://[^:/@]*:)[^@]*@")
 _COLOURS = {"wrong": "bold red", "unsafe": "yellow", "note": "dim"}
 
 
@@ -89,8 +88,7 @@ def _shown(config: Config, setting: Any) -> dict[str, str]:
     value = os.environ[variable].strip() if is_set else default_text(setting)
     if is_set and not setting.repr:
         value = "(set)"
-    value = _PASSWORD.sub(r"\1***@", value)
-    return {"variable": variable, "value": value, "from": "environment" if is_set else "default"}
+    return {"variable": variable, "value": without_secrets(value), "from": "environment" if is_set else "default"}
 
 
 def _show(findings: list[Finding], as_json: bool) -> None:

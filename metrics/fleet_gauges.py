@@ -1,4 +1,4 @@
-"""The gauges of what concerns the whole fleet, and not one process: every process reads and shows the same."""
+"""The gauges of what concerns the whole fleet, and not one process: one process at a time reads and shows them."""
 
 from lockstitch.metrics.vanishing_gauges import GaugeName
 

@@ -6,9 +6,15 @@ from typing import Literal
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
+from temporalio.api.workflowservice.v1 import (
+    DescribeTaskQueueRequest,
+    DescribeTaskQueueResponse,
+    GetSystemInfoRequest,
+)
 from temporalio.client import Client
+from temporalio.service import RPCError, RPCStatusCode
 
+from lockstitch.errors import TemporalRefused
 from lockstitch.starter import contract
 from lockstitch.starter.code_queue import code_queue
 from lockstitch.starter.contract import RunStatus
@@ -35,6 +41,9 @@ right to a hundredth where more than a page of runs has the status, and exact wh
 POLL_SECONDS = 75.0
 """A worker that has not asked for work for so long is gone; Temporal itself shows it for five minutes."""
 
+CHECK_PATIENCE = timedelta(seconds=2)
+"""How long the server may take to say that it is there."""
+
 LATE_SECONDS = 60.0
 """So long after its deadline a run counts as overdue, and so long after its start a notification as undelivered."""
 
@@ -57,7 +66,22 @@ class Fleet:
     def __init__(self, client: Client, task_queue: str, *, page: int = PAGE) -> None:
         self._client = client
         self._page = page
+        self.name = f"fleet {client.namespace} {task_queue}"
+        """What the processes of this fleet call it among themselves."""
         self._queues = {"runs": task_queue, "files": ingestion_queue(task_queue), "code": code_queue(task_queue)}
+
+    async def check(self) -> None:
+        """Raise `TemporalUnreachable`, or `TemporalRefused`, unless the server answers.
+
+        What is asked is in no namespace and counts towards no quota of one, however many processes ask.
+        """
+        try:
+            with temporal_errors(self._client, ""):
+                await self._client.workflow_service.get_system_info(GetSystemInfoRequest(), timeout=CHECK_PATIENCE)
+        except RPCError as error:
+            if error.status is RPCStatusCode.RESOURCE_EXHAUSTED:
+                return  # it answers, and has much to do; who leaves now only leaves more to the others
+            raise TemporalRefused(self._client.service_client.config.target_host, error.message) from error
 
     async def oldest(self, status: RunStatus) -> datetime | None:
         """Return since when the oldest open run has ``status``; ``None`` where none has it.

@@ -12,9 +12,9 @@ from lockstitch.starter.payloads import data_converter
 
 
 @asynccontextmanager
-async def started_temporal() -> AsyncIterator[Client]:
+async def started_temporal(*more_settings: str) -> AsyncIterator[Client]:
     """Start a server in which nothing is, for as long as the ``async with`` lasts."""
-    settings = [word for setting in SERVER_SETTINGS for word in ("--dynamic-config-value", setting)]
+    settings = [word for setting in (*SERVER_SETTINGS, *more_settings) for word in ("--dynamic-config-value", setting)]
     environment = await WorkflowEnvironment.start_local(
         data_converter=data_converter,
         dev_server_existing_path=temporal_binary(),

@@ -33,6 +33,7 @@ from lockstitch.assistants.http.route_table import Operation
 from lockstitch.assistants.http.run_events import RunEvents
 from lockstitch.assistants.http.runs import Runs
 from lockstitch.assistants.http.services import Services
+from lockstitch.assistants.http.starting import StartingApp
 from lockstitch.assistants.http.steps import Steps
 from lockstitch.assistants.http.threads import Threads
 from lockstitch.assistants.http.vector_store_batches import VectorStoreBatches
@@ -206,9 +207,10 @@ def _console_options(config: Config) -> ConsoleOptions:
 async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
     """Serve the API until ``stop`` is set; without one, until the process gets SIGTERM or SIGINT.
 
-    Raises `PortInUse` before anything is started, `KeysMissing` where others than this machine could reach the server
-    and no key was ever created, and `LockstitchError` where something else is missing. Streams that are open at the
-    end are closed; the runs that they show go on.
+    From the beginning it answers probes; requests get 503 until everything is open, the tables upgraded where they are
+    older. Raises `PortInUse` before anything is started, `KeysMissing` where others than this machine could reach the
+    server and no key was ever created, and `LockstitchError` where something else is missing. Streams that are open at
+    the end are closed; the runs that they show go on. Other requests have ``config.shutdown_grace`` to finish.
     """
     if stop is None:
         stop = _told_to_stop()
@@ -218,12 +220,15 @@ async def serve(config: Config, stop: asyncio.Event | None = None) -> None:
         stack.callback(listener.close)
         telemetry.tell_build(version("lockstitch"), config.build, "server")
         stack.enter_context(tracing.exporting(config.traces, "server"))
+        app = StartingApp()
+        protocol = guarded_protocol(config.request_timeout)
+        end_serving = await stack.enter_async_context(serving(app, listener, protocol, grace=config.shutdown_grace))
         services = await stack.enter_async_context(open_services(config, telemetry.buffering_runtime()))
         keyring = await _keyring(config, services.database)
         await stack.enter_async_context(FleetReader(services.starter, services.database))
-        app = build_app(services, keyring, patience=config.request_timeout, console=console)
-        traced = TracedApi(app) if tracing.is_on() else app
-        await stack.enter_async_context(serving(traced, listener, guarded_protocol(config.request_timeout)))
+        api = build_app(services, keyring, patience=config.request_timeout, console=console)
+        app.api = TracedApi(api) if tracing.is_on() else api
+        stack.push_async_callback(end_serving)  # before what requests work with is closed
         stack.callback(services.feed.dismiss)
         gc.freeze()
         telemetry.log.info("http_server_started", host=config.host, port=listener.getsockname()[1])

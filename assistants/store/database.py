@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 from lockstitch.assistants.store import migrations
 from lockstitch.assistants.store.sqlite import SqliteDriver
 from lockstitch.errors import SettingsInvalid, StoreUnavailable
+from lockstitch.url_secrets import without_secrets
 
 T = TypeVar("T")
 
@@ -187,7 +188,7 @@ def _parsed(url: str) -> URL:
     except (SQLAlchemyError, ValueError) as error:
         raise SettingsInvalid(_VARIABLE, f"this is no database URL; {_EXAMPLES}.") from error
     if not (_is_sqlite_file(parsed) or _is_postgresql(parsed)):
-        shown = parsed.render_as_string(hide_password=True)
+        shown = without_secrets(parsed.render_as_string(hide_password=True))
         raise SettingsInvalid(_VARIABLE, f"{shown!r} is not supported; {_EXAMPLES}.")
     return parsed
 

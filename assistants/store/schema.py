@@ -301,6 +301,15 @@ commands = Table(
     Column("created_at", Float, nullable=False),
 )
 
+# What one process at a time does for all, and who that is; it counts its renewals up for as long as it lives.
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", String(64), nullable=False),
+    Column("renewals", BigInteger, nullable=False),
+)
+
 # One row for each attempt to tell a person about an escalation; it outlives the run, so there is no foreign key.
 webhook_deliveries = Table(
     "webhook_deliveries",

@@ -46,10 +46,10 @@ _FIRST = Row(
         ),
         stat(
             "Readings that fail",
-            "The share of readings of the fleet in the last 10 minutes that failed. Gauges that cannot be read are "
-            "absent, so other alerts may be blind.",
-            'sum(increase(lockstitch_fleet_readings_total{<here>, outcome="failed"}[10m])) '
-            "/ sum(increase(lockstitch_fleet_readings_total{<here>}[10m])) or vector(0)",
+            "The share of the readings of the fleet in the last 10 minutes that failed, of the kind that fails most. "
+            "Gauges that cannot be read are absent, so other alerts may be blind.",
+            'max(sum by (reading) (increase(lockstitch_fleet_readings_total{<here>, outcome="failed"}[10m])) '
+            "/ sum by (reading) (increase(lockstitch_fleet_readings_total{<here>}[10m]))) or vector(0)",
             "percentunit",
             odd_from=0.01,
             bad_from=0.5,

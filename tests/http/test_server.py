@@ -191,3 +191,50 @@ async def test_a_server_that_gets_a_signal_ends_open_streams_and_itself(process,
 
         assert (await process.wait(), rest[-1].event) == (0, "error")
     assert started["event"] == "http_server_started"
+
+
+async def refuses_connections(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except ConnectionRefusedError:
+        return True
+    writer.close()
+    return False
+
+
+async def test_an_upload_that_is_under_way_when_the_server_is_told_to_stop_is_finished(process, eventually):
+    """The client is slow: it needs several seconds more."""
+    async with asyncio.timeout(60):
+        port = [json.loads(line) async for line in until_started(process.stderr)][-1]["port"]
+        parts = ['--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nassistants\r\n', "--x\r\n"]
+        parts += ['content-disposition: form-data; name="file"; filename="a"\r\n\r\n', *"a" * 20, "\r\n--x--\r\n"]
+        head = f"content-length: {sum(map(len, parts))}\r\ncontent-type: multipart/form-data; boundary=x\r\n\r\n"
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(f"POST /v1/files HTTP/1.1\r\nhost: x\r\n{head}{parts[0]}".encode())
+        await writer.drain()
+        # Answered by the same loop, so the upload has begun when it is.
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            await http.get("/healthz")
+        process.send_signal(signal.SIGTERM)
+        await eventually(lambda: refuses_connections(port))
+        for part in parts[1:]:
+            writer.write(part.encode())
+            await writer.drain()
+            await asyncio.sleep(0.2)
+        answer = await reader.read()
+        writer.close()
+
+        assert answer.startswith(b"HTTP/1.1 200 OK")
+        assert b'"bytes": 20' in answer
+        assert await process.wait() == 0
+
+
+async def test_a_server_on_which_nothing_happens_ends_at_once(process):
+    async with asyncio.timeout(30):
+        port = [json.loads(line) async for line in until_started(process.stderr)][-1]["port"]
+        async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
+            await http.get("/healthz")  # the connection stays open
+            began = asyncio.get_running_loop().time()
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 0
+            assert asyncio.get_running_loop().time() - began < 10  # of the thirty that a request would have

@@ -4,7 +4,7 @@ Other tests run on the same Temporal server, so what is counted there is compare
 """
 
 import time
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -12,11 +12,14 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from lockstitch import telemetry
+from lockstitch.assistants import fleet_reader
 from lockstitch.assistants.fleet_reader import FleetReader
-from lockstitch.assistants.store import commands
+from lockstitch.assistants.store import commands, leases, schema
 from lockstitch.metrics import fleet_gauges
+from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import RunPolicy
 from lockstitch.starter.escalations import Decision
+from lockstitch.tests.temporal_server import started_temporal
 from lockstitch.tools import tool
 
 PAGER = RunPolicy(decision_timeout=timedelta(minutes=1))
@@ -129,6 +132,88 @@ async def test_the_reader_reads_for_as_long_as_it_is_open(engine, eventually):
 
         async with FleetReader(lockstitch.starter, lockstitch.database):
             await eventually(read_again)
+
+
+@pytest.fixture
+def quick_looks(monkeypatch):
+    """Readers look at the lease ten times a second."""
+    monkeypatch.setattr(fleet_reader, "LOOK_SECONDS", 0.1)
+
+
+@pytest.fixture
+def more_looks(eventually):
+    """Wait until readers have looked at the lease so many times more."""
+
+    def looks() -> float:
+        return value("fleet_readings_total", reading="lease", outcome="done") or 0
+
+    async def wait(number: int) -> None:
+        enough = looks() + number
+
+        async def are_enough() -> bool:
+            return looks() >= enough
+
+        await eventually(are_enough)
+
+    return wait
+
+
+async def test_one_process_at_a_time_reads_and_another_takes_its_place(engine, eventually, quick_looks, more_looks):
+    async with engine(workers=False) as lockstitch:
+
+        async def is_read() -> bool:
+            return value("waiting_commands") == 0
+
+        async with AsyncExitStack() as stack:
+            first = FleetReader(lockstitch.starter, lockstitch.database)
+            await stack.enter_async_context(first)
+            await eventually(is_read)
+            async with FleetReader(lockstitch.starter, lockstitch.database) as second:
+                await more_looks(10)
+                assert (first.reads, second.reads) == (True, False)
+                await stack.aclose()
+                assert value("waiting_commands") is None, "the gauges go with who has read them"
+                await eventually(is_read)
+                assert (first.reads, second.reads) == (False, True)
+
+
+async def test_a_reader_that_lost_its_place_shows_nothing(engine, eventually, quick_looks):
+    async with engine(workers=False) as lockstitch:
+
+        async def is_read() -> bool:
+            return value("waiting_commands") == 0
+
+        async def is_not_read() -> bool:
+            return value("waiting_commands") is None
+
+        async with FleetReader(lockstitch.starter, lockstitch.database) as reader:
+            await eventually(is_read)
+            name = lockstitch.starter.fleet.name
+            another = schema.leases.update().where(schema.leases.c.name == name).values(holder="another")
+            await lockstitch.database.write(lambda connection: connection.execute(another))
+            await eventually(is_not_read)
+            assert not reader.reads
+
+
+async def test_a_reader_that_does_not_reach_the_temporal_server_leaves_its_place_to_others(
+    database, eventually, quick_looks, more_looks
+):
+    async with AsyncExitStack() as stack:
+        server = await stack.enter_async_context(AsyncExitStack())
+        temporal = await server.enter_async_context(started_temporal())
+        starter = await stack.enter_async_context(Starter(temporal, task_queue="cut-off"))
+        reader = await stack.enter_async_context(FleetReader(starter, database))
+        await more_looks(2)
+        await server.aclose()
+        await reader.read("open_runs")
+        assert value("open_runs", status="queued") is None
+        await more_looks(1)  # one that was under way
+        before = await database.read(lambda connection: leases.held(connection, starter.fleet.name))
+        await more_looks(5)
+        after = await database.read(lambda connection: leases.held(connection, starter.fleet.name))
+
+        assert before == after, "it renews its lease, so nobody else would read"
+        assert reader.reads, "it stops before another reads"
 
 
 @pytest.fixture(autouse=True)

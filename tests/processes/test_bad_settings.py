@@ -134,13 +134,20 @@ async def test_what_is_unsafe_fails_the_check_where_it_is_strict(options, code):
     assert "escalations cross the network in the clear; use https." in out
 
 
-async def test_settings_are_shown_without_their_secrets():
-    given = {"OPENAI_API_KEY": "sk-secret", "LOCKSTITCH_DATABASE_URL": "postgresql://me:hidden@db/x"}
+@pytest.mark.parametrize(
+    ("url", "url_shown"),
+    [
+        ("postgresql://me:hidden@db/x", "postgresql://me:***@db/x"),
+        ("postgresql://db/x?user=me&password=hidden", "postgresql://db/x?user=me&password=***"),
+    ],
+)
+async def test_settings_are_shown_without_their_secrets(url, url_shown):
+    given = {"OPENAI_API_KEY": "sk-secret", "LOCKSTITCH_DATABASE_URL": url}
     _, out, _ = await lockstitch("config", "show", "--json", **given)
 
     shown = {line["variable"]: line for line in map(json.loads, out.splitlines())}
     assert shown["OPENAI_API_KEY"] == {"variable": "OPENAI_API_KEY", "value": "(set)", "from": "environment"}
-    assert shown["LOCKSTITCH_DATABASE_URL"]["value"] == "postgresql://me:***@db/x"
+    assert shown["LOCKSTITCH_DATABASE_URL"]["value"] == url_shown
     assert shown["LOCKSTITCH_TASK_QUEUE"] == {
         "variable": "LOCKSTITCH_TASK_QUEUE",
         "value": "lockstitch",

@@ -5,9 +5,12 @@ from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
+from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest
 from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.service import RPCError, RPCStatusCode
 
+from lockstitch.errors import TemporalUnreachable
 from lockstitch.starter import contract
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import RunPolicy, ThreadRunRequest
@@ -121,3 +124,30 @@ async def test_tasks_that_no_worker_takes_are_a_backlog_without_pollers(starter,
         return (state.pollers, state.backlog) == (0, 1)
 
     await eventually(waits)
+
+
+async def refused_once_too_many(client: Client) -> bool:
+    """Tell whether the server refuses to count because it was asked too often."""
+    asked = CountWorkflowExecutionsRequest(namespace=client.namespace)
+    try:
+        await client.workflow_service.count_workflow_executions(asked)
+    except RPCError as error:
+        return error.status is RPCStatusCode.RESOURCE_EXHAUSTED
+    return False
+
+
+async def test_a_server_whose_quota_for_queries_is_used_up_answers_all_the_same(eventually):
+    async with started_temporal("frontend.namespaceRPS.visibility=1") as client:
+        await eventually(lambda: refused_once_too_many(client))
+        for _ in range(50):  # many more than the quota of one a second gives back meanwhile
+            await Fleet(client, "nobody").check()
+
+
+async def test_a_server_that_is_gone_does_not_answer():
+    async with started_temporal() as client:
+        fleet = Fleet(client, "nobody")
+        await fleet.check()
+    began = datetime.now(UTC)
+    with pytest.raises(TemporalUnreachable):
+        await fleet.check()
+    assert age(began) < 4

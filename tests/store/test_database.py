@@ -79,6 +79,7 @@ async def test_a_table_that_is_gone_is_said_in_one_sentence(database):
         "postgresql+asyncpg://somebody:secret@db/lockstitch",
         "postgresql://somebody:secret@db:port/lockstitch",
         "mysql://somebody:secret@db/lockstitch",
+        "mysql://db/lockstitch?user=somebody&password=secret",
         "nonsense:///a.db",
     ],
 )

@@ -26,6 +26,7 @@ from lockstitch.assistants.store.migrations.versions import (
     v0009_recorded_events,
     v0010_operator_keys,
     v0011_compatibility,
+    v0012_leases,
 )
 from lockstitch.assistants.store.schema import metadata
 from lockstitch.errors import StoreUnavailable
@@ -96,6 +97,7 @@ async def test_upgrading_twice_changes_nothing(database):
 async def test_downgrading_takes_every_table_away(database):
     def downgrade(connection: Connection) -> None:
         with Operations.context(MigrationContext.configure(connection)):
+            v0012_leases.downgrade()
             v0011_compatibility.downgrade()
             v0010_operator_keys.downgrade()
             v0009_recorded_events.downgrade()

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, inspect, select, text
 from lockstitch.assistants.store import schema
 from lockstitch.errors import StoreUnavailable
 
-NEWEST = "0011"
+NEWEST = "0012"
 
 _UPGRADE_LOCK = 7_202_608_26
 """The number of PostgreSQL's advisory lock that whoever upgrades holds, so that others wait; any number does."""
