@@ -3,6 +3,7 @@
 import json
 
 import httpx2
+import pytest
 
 from lockstitch.tests.command_line import lockstitch
 from lockstitch.tests.console_desk import Reader
@@ -16,6 +17,7 @@ async def test_the_console_shows_a_run_and_links_into_the_temporal_ui(stack, ref
     assert stack.workflow_url(refund.run_id) in page.links
 
 
+@pytest.mark.long
 async def test_an_operators_key_opens_the_console_and_another_does_not(own_stack, asked_for):
     async with own_stack() as stack:
         database = {"LOCKSTITCH_DATABASE_URL": f"sqlite:///{stack.data_dir / 'lockstitch.db'}"}

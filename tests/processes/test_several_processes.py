@@ -108,6 +108,7 @@ async def to_the_end(starter: Starter, run_id: str, seen: list[RunEvent]) -> lis
     return [*seen, *[event async for event in starter.stream(run_id, after=seen[-1].seq)]]
 
 
+@pytest.mark.long
 async def test_whoever_dies_the_others_carry_on_and_watchers_miss_nothing(fleet):
     async with openai.AsyncOpenAI(base_url=f"{fleet.server_url}/v1", api_key="anything") as client:
         assistant = await client.beta.assistants.create(model="script")
