@@ -23,6 +23,7 @@ class Ended(NamedTuple):
 
 async def lockstitch(*words: str, **environment: str) -> Ended:
     """Run a command to its end with this process's environment and more, without a terminal."""
+    assert "PYTHONPATH" not in environment, "what is loaded already does not heed it: use lockstitch_anew"
     settings = {**os.environ, "COLUMNS": "200", **environment}
     return Ended(*await asyncio.to_thread(loaded_commands.run, words, settings, PATIENCE_SECONDS))
 

@@ -14,9 +14,8 @@ from lockstitch.dev import DevStack
 from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import NewMessage, ThreadRunRequest, ToolOutput
 from lockstitch.tests.another_release import ANOTHER_FIRST_STEP, copied
-from lockstitch.tests.command_line import LOCKSTITCH
+from lockstitch.tests.command_line import LOCKSTITCH, lockstitch, lockstitch_anew
 from lockstitch.tests.processes.conftest import started_stack, until_ready
-from lockstitch.tests.processes.test_cli import lockstitch
 from lockstitch.tests.processes.test_several_processes import free_port
 
 pytestmark = pytest.mark.long
@@ -100,7 +99,7 @@ async def worker_of(versioned: DevStack, **settings: str) -> AsyncIterator[None]
 
 
 async def told(*words: str, **settings: str) -> tuple[int, list[dict[str, object]]]:
-    code, out, _err = await lockstitch(*words, "--json", **settings)
+    code, out, _err = await lockstitch_anew(*words, "--json", **settings)
     return code, [json.loads(line) for line in out.splitlines()]
 
 
@@ -156,7 +155,7 @@ async def test_histories_of_the_server_are_replayed_before_an_upgrade(
 
     new = {"PYTHONPATH": str(next_release)}
     for source in (["--query", asked], ["--from", str(tmp_path / "kept")]):
-        code, out, err = await lockstitch("replay", *source, **settings, **new)
+        code, out, err = await lockstitch_anew("replay", *source, **settings, **new)
         assert code == 1
         assert f"{run_id} (ThreadRun, " in out
         assert "breaks at event" in out
