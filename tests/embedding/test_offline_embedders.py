@@ -42,11 +42,11 @@ async def test_what_stands_at_the_end_of_a_long_passage_counts(embedder):
 
 
 async def test_the_event_loop_goes_on_meanwhile(embedder):
-    turns, embedding = 0, asyncio.create_task(embedder.embed_passages(["Apples and pears. " * 50] * 3))
+    turns, embedding = 0, asyncio.create_task(embedder.embed_passages(["Apples and pears. " * 50] * 30))
     while not embedding.done():
         await asyncio.sleep(0)
         turns += 1
-    assert turns > 20
+    assert turns > 3  # a loop that waits has one turn or two: in them, the task begins and ends
 
 
 async def test_a_package_that_is_missing_is_named_with_what_helps(monkeypatch):
