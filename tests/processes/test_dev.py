@@ -25,7 +25,8 @@ async def test_the_demo_prints_one_event_per_line_and_ends_with_the_result():
     assert result["run_id"] in result["temporal_ui"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 async def test_dev_embeds_where_it_can_and_leaves_no_process_behind(number, tmp_path, eventually):
     words = ["dev", "--data-dir", str(tmp_path)]
     words += [word for name in ("port", "temporal-port", "ui-port", "metrics-port") for word in (f"--{name}", "0")]
