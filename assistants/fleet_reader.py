@@ -58,9 +58,11 @@ class FleetReader:
     """Keeps the gauges of the fleet up to date for as long as the ``async with`` lasts.
 
     Of all readers that share a database and a task queue one has the lease and reads; the others show nothing.
+    ``looks_every`` so many seconds each looks whether it is the one.
     """
 
-    def __init__(self, starter: Starter, database: Database) -> None:
+    def __init__(self, starter: Starter, database: Database, *, looks_every: float = LOOK_SECONDS) -> None:
+        self._looks_every = looks_every
         self._starter = starter
         self._database = database
         self._failing: set[str] = set()
@@ -103,7 +105,7 @@ class FleetReader:
                 elif not self._lease.is_held and reading is not None:
                     await _cancelled(reading)
                     reading = None
-                await asyncio.sleep(LOOK_SECONDS)
+                await asyncio.sleep(self._looks_every)
         finally:
             if reading is not None:
                 await _cancelled(reading)

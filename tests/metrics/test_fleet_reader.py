@@ -12,7 +12,6 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from lockstitch import telemetry
-from lockstitch.assistants import fleet_reader
 from lockstitch.assistants.fleet_reader import FleetReader
 from lockstitch.assistants.store import commands, leases, schema
 from lockstitch.metrics import fleet_gauges
@@ -134,10 +133,8 @@ async def test_the_reader_reads_for_as_long_as_it_is_open(engine, eventually):
             await eventually(read_again)
 
 
-@pytest.fixture
-def quick_looks(monkeypatch):
-    """Readers look at the lease ten times a second."""
-    monkeypatch.setattr(fleet_reader, "LOOK_SECONDS", 0.1)
+QUICKLY = 0.1
+"""Seconds between looks at the lease."""
 
 
 @pytest.fixture
@@ -158,17 +155,17 @@ def more_looks(eventually):
     return wait
 
 
-async def test_one_process_at_a_time_reads_and_another_takes_its_place(engine, eventually, quick_looks, more_looks):
+async def test_one_process_at_a_time_reads_and_another_takes_its_place(engine, eventually, more_looks):
     async with engine(workers=False) as lockstitch:
 
         async def is_read() -> bool:
             return value("waiting_commands") == 0
 
         async with AsyncExitStack() as stack:
-            first = FleetReader(lockstitch.starter, lockstitch.database)
+            first = FleetReader(lockstitch.starter, lockstitch.database, looks_every=QUICKLY)
             await stack.enter_async_context(first)
             await eventually(is_read)
-            async with FleetReader(lockstitch.starter, lockstitch.database) as second:
+            async with FleetReader(lockstitch.starter, lockstitch.database, looks_every=QUICKLY) as second:
                 await more_looks(10)
                 assert (first.reads, second.reads) == (True, False)
                 await stack.aclose()
@@ -177,7 +174,7 @@ async def test_one_process_at_a_time_reads_and_another_takes_its_place(engine, e
                 assert (first.reads, second.reads) == (False, True)
 
 
-async def test_a_reader_that_lost_its_place_shows_nothing(engine, eventually, quick_looks):
+async def test_a_reader_that_lost_its_place_shows_nothing(engine, eventually):
     async with engine(workers=False) as lockstitch:
 
         async def is_read() -> bool:
@@ -186,7 +183,7 @@ async def test_a_reader_that_lost_its_place_shows_nothing(engine, eventually, qu
         async def is_not_read() -> bool:
             return value("waiting_commands") is None
 
-        async with FleetReader(lockstitch.starter, lockstitch.database) as reader:
+        async with FleetReader(lockstitch.starter, lockstitch.database, looks_every=QUICKLY) as reader:
             await eventually(is_read)
             name = lockstitch.starter.fleet.name
             another = schema.leases.update().where(schema.leases.c.name == name).values(holder="another")
@@ -196,13 +193,13 @@ async def test_a_reader_that_lost_its_place_shows_nothing(engine, eventually, qu
 
 
 async def test_a_reader_that_does_not_reach_the_temporal_server_leaves_its_place_to_others(
-    database, eventually, quick_looks, more_looks
+    database, eventually, more_looks
 ):
     async with AsyncExitStack() as stack:
         server = await stack.enter_async_context(AsyncExitStack())
         temporal = await server.enter_async_context(started_temporal())
         starter = await stack.enter_async_context(Starter(temporal, task_queue="cut-off"))
-        reader = await stack.enter_async_context(FleetReader(starter, database))
+        reader = await stack.enter_async_context(FleetReader(starter, database, looks_every=QUICKLY))
         await more_looks(2)
         await server.aclose()
         await reader.read("open_runs")

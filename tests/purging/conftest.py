@@ -9,13 +9,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, inspect, text
 from temporalio.client import Client
-from temporalio.testing import WorkflowEnvironment
 
 from lockstitch.assistants.store.database import Database
-from lockstitch.dev import SERVER_SETTINGS, temporal_binary
-from lockstitch.starter.contract import SEARCH_ATTRIBUTES
-from lockstitch.starter.payloads import data_converter
 from lockstitch.tests.command_line import LOCKSTITCH
+from lockstitch.tests.temporal_server import started_temporal
 
 # The server deletes an execution once it has written down how far its queues are, by default every 30 seconds.
 SOON = tuple(f'history.{queue}ProcessorUpdateAckInterval="200ms"' for queue in ("transfer", "timer", "visibility"))
@@ -24,15 +21,8 @@ SOON = tuple(f'history.{queue}ProcessorUpdateAckInterval="200ms"' for queue in (
 @pytest.fixture(scope="session")
 async def temporal() -> AsyncIterator[Client]:
     """A Temporal dev server that is quick to delete."""
-    settings = [word for setting in (*SERVER_SETTINGS, *SOON) for word in ("--dynamic-config-value", setting)]
-    environment = await WorkflowEnvironment.start_local(
-        data_converter=data_converter,
-        dev_server_existing_path=temporal_binary(),
-        dev_server_extra_args=[*settings, "--log-level", "never"],
-        search_attributes=SEARCH_ATTRIBUTES,
-    )
-    async with environment:
-        yield environment.client
+    async with started_temporal(*SOON) as client:
+        yield client
 
 
 def _tables_with(connection: Connection, word: str) -> set[str]:

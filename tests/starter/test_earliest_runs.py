@@ -1,38 +1,19 @@
 """What has waited longest is listed first, however small the limit, as a Temporal server of its own tells it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from lockstitch.starter import contract
-from lockstitch.starter.client import Starter
 from lockstitch.starter.earliest_runs import earliest_runs
 from lockstitch.starter.escalations import ESCALATIONS_MEMO, Escalation
-from lockstitch.tests.temporal_server import started_temporal
 
 OPEN_RUNS = f"WorkflowType = '{contract.THREAD_RUN}' AND ExecutionStatus = 'Running'"
 NOW = datetime.now(UTC)
-
-
-@pytest.fixture(scope="module")
-async def own_temporal() -> AsyncIterator[Client]:
-    """A server without the runs of other tests."""
-    async with started_temporal() as client:
-        yield client
-
-
-@pytest.fixture
-async def starter(own_temporal) -> AsyncIterator[Starter]:
-    """A starter; what it started ends with the test."""
-    async with Starter(own_temporal) as opened:
-        yield opened
-    async for run in own_temporal.list_workflows("ExecutionStatus = 'Running'"):
-        await own_temporal.get_workflow_handle(run.id).terminate()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What concerns all runs and workers together, as a Temporal server of its own tells it."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -16,26 +16,6 @@ from lockstitch.starter.client import Starter
 from lockstitch.starter.contract import RunPolicy, ThreadRunRequest
 from lockstitch.starter.fleet import Fleet
 from lockstitch.tests.temporal_server import started_temporal
-
-
-@pytest.fixture(scope="module")
-async def own_temporal() -> AsyncIterator[Client]:
-    """A server without the runs of other tests."""
-    async with started_temporal() as client:
-        yield client
-
-
-@pytest.fixture
-async def starter(own_temporal) -> AsyncIterator[Starter]:
-    """A starter of a task queue of its own; what it started ends with the test."""
-    async with Starter(own_temporal, task_queue=f"test-{uuid4()}") as opened:
-        yield opened
-    async for run in own_temporal.list_workflows("ExecutionStatus = 'Running'"):
-        try:
-            await own_temporal.get_workflow_handle(run.id).terminate()
-        except RPCError as error:  # the list may show for a moment what has ended
-            if error.status is not RPCStatusCode.NOT_FOUND:
-                raise
 
 
 async def start_with_status_since(client: Client, status: str, *ages: float) -> None:
